@@ -1,0 +1,170 @@
+"""The training loop: progress, held-out evaluation, checkpoints that resume exactly (built in notebook 07).
+
+Everything random is a function of the key and the step, so a run that was interrupted and resumed is the same run.
+"""
+
+import itertools
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from tqdm import tqdm
+
+from vae_lib.metrics import bits_per_dim
+from vae_lib.vae import VAE, negative_elbo, rate_and_distortion
+from vae_lib.weights import WeightsError, load_weights, read_weights, save_weights
+
+CHECK_EVERY = 20  # steps between looks at the loss; looking waits for the computation, so not every step
+
+
+class Diverged(ArithmeticError):
+    """The loss stopped being a number; the message says at which step and what to look at."""
+
+
+@nnx.jit
+def train_step(model: VAE, optimizer: nnx.Optimizer, key: Array, x_uint8: Array, beta: Array) -> Array:
+    """One gradient step on the negative ELBO; changes model and optimizer, returns the loss in nats per image."""
+    loss, gradients = nnx.value_and_grad(lambda model: negative_elbo(model, key, x_uint8, beta))(model)
+    optimizer.update(model, gradients)
+    return loss
+
+
+@nnx.jit
+def _rate_and_distortion(model: VAE, key: Array, x_uint8: Array) -> tuple[Array, Array]:
+    return rate_and_distortion(model, key, x_uint8)
+
+
+def evaluate(model: VAE, key: Array, x_uint8: np.ndarray, batch_size: int = 500) -> tuple[float, float]:
+    """Rate and distortion in bits per dimension, one sample of z for each image, mean over all images.
+
+    Args:
+      x_uint8: (n, height, width, channels); n need not be a multiple of the batch size.
+    """
+    totals = np.zeros(2)
+    for start in range(0, len(x_uint8), batch_size):
+        batch = x_uint8[start : start + batch_size]
+        terms = _rate_and_distortion(model, jax.random.fold_in(key, start), jnp.asarray(batch))
+        totals += [float(term.sum()) for term in terms]
+    rate, distortion = bits_per_dim(totals / len(x_uint8), math.prod(x_uint8.shape[1:]))
+    return float(rate), float(distortion)
+
+
+def batches(x: np.ndarray, batch_size: int, key: Array, start: int = 0) -> Iterator[np.ndarray]:
+    """Endless batches from step `start` on, each epoch in a new order that depends on key and epoch only."""
+    per_epoch = len(x) // batch_size
+    for epoch in itertools.count(start // per_epoch):
+        order = np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), len(x)))
+        for i in range(start % per_epoch if epoch == start // per_epoch else 0, per_epoch):
+            yield x[order[i * batch_size : (i + 1) * batch_size]]
+
+
+class Checkpoint(nnx.Module):
+    """What a run must remember besides its step: the model and the optimizer's state."""
+
+    def __init__(self, model: nnx.Module, optimizer: nnx.Optimizer):
+        self.model = model
+        self.optimizer = optimizer
+
+
+def fit(
+    model: VAE,
+    optimizer: nnx.Optimizer,
+    x_uint8: np.ndarray,
+    *,
+    steps: int,
+    batch_size: int,
+    key: Array,
+    held_out: np.ndarray | None = None,
+    beta: Callable[[int], float] = lambda step: 1.0,
+    step_function: Callable[..., Array] = train_step,
+    every: int = 500,
+    checkpoint: str | Path | None = None,
+) -> list[dict[str, float]]:
+    """Train for a fixed number of steps, with a progress bar; with a checkpoint, go on where it stopped.
+
+    Args:
+      model, optimizer: changed in place.
+      x_uint8: (n, height, width, channels) training images.
+      steps: in all, those of a resumed checkpoint included.
+      key: order of the images and all samples of z follow from it.
+      held_out: images to evaluate on.
+      beta: weight of the rate at each step.
+      step_function: (model, optimizer, key, batch, beta) -> loss in nats per image.
+      every: steps from one record to the next; then the model is evaluated and the checkpoint written.
+      checkpoint: a file to resume from where it exists; each record replaces it.
+
+    Returns:
+      The records: step, train_bits (the loss in bits per dimension, mean since the last record), and with held_out
+      rate_bits and distortion_bits, whose sum is the negative ELBO.
+
+    Raises:
+      Diverged: the loss is NaN or infinite. The checkpoint on disk is from before.
+      WeightsError: the checkpoint is damaged or of another model.
+    """
+    dims = math.prod(x_uint8.shape[1:])
+    order_key, sample_key, held_out_key = jax.random.split(key, 3)
+    state = Checkpoint(model, optimizer)
+    start, history = _resume(checkpoint, state, steps)
+    losses: list[Array] = []
+    bar = tqdm(total=steps, initial=start, file=sys.stdout, leave=False, unit="step")
+    try:
+        for step, batch in zip(range(start, steps), batches(x_uint8, batch_size, order_key, start), strict=False):
+            losses.append(step_function(model, optimizer, jax.random.fold_in(sample_key, step), batch, beta(step)))
+            done = step + 1
+            record = done % every == 0 or done == steps
+            if record or done % CHECK_EVERY == 0:
+                values = _finite(losses, done)
+                bar.update(done - bar.n)
+                bar.set_postfix_str(f"{bits_per_dim(values[-CHECK_EVERY:].mean(), dims):.3f} bits/dim")
+            if record:
+                history.append({"step": done, "train_bits": float(bits_per_dim(values.mean(), dims))})
+                losses.clear()
+                if held_out is not None:
+                    rate, distortion = evaluate(model, held_out_key, held_out)
+                    history[-1] |= {"rate_bits": rate, "distortion_bits": distortion}
+                if checkpoint is not None:
+                    save_weights(checkpoint, state, {"step": str(done), "history": json.dumps(history)})
+    except KeyboardInterrupt:
+        bar.close()
+        kept = checkpoint is not None and history
+        where = (
+            f"{checkpoint} holds step {history[-1]['step']}, and the same call resumes there"
+            if kept
+            else "nothing kept"
+        )
+        print(f"stopped after step {bar.n}: {where}")
+        raise
+    finally:
+        bar.close()
+    return history
+
+
+def _finite(losses: list[Array], done: int) -> np.ndarray:
+    """The losses of the last steps as an array; Diverged names the first that is no finite number."""
+    values = np.array([float(loss) for loss in losses])
+    if not np.isfinite(values).all():
+        first = int(np.argmin(np.isfinite(values)))
+        raise Diverged(
+            f"expected a finite loss, got {values[first]} at step {done - len(values) + first}: look at the learning "
+            "rate, at logarithms of 0 in the likelihood, and at exp() of a large log standard deviation"
+        )
+    return values
+
+
+def _resume(checkpoint: str | Path | None, state: Checkpoint, steps: int) -> tuple[int, list[dict[str, float]]]:
+    """Step and history of the checkpoint, whose arrays are put in place; (0, []) where there is none."""
+    if checkpoint is None or not Path(checkpoint).exists():
+        return 0, []
+    metadata, _ = read_weights(checkpoint)
+    if "step" not in metadata or int(metadata["step"]) > steps:
+        found = f"one of {metadata['step']}" if "step" in metadata else "weights without a step"
+        raise WeightsError(f"{checkpoint}: expected a checkpoint of at most {steps} steps, got {found}")
+    load_weights(checkpoint, state)
+    return int(metadata["step"]), json.loads(metadata["history"])

@@ -1,0 +1,57 @@
+"""The variational autoencoder and its two prices, rate and distortion (built in notebook 07).
+
+Reductions, everywhere: sum over latent dimensions and over pixels, mean over the batch. Units: nats per image.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from vae_lib.gaussian import kl_to_standard_normal, reparameterize
+
+
+class VAE(nnx.Module):
+    """An encoder for q(z | x), a decoder for p(x | z), and the likelihood that reads the decoder's output.
+
+    Source: Kingma and Welling (2014), arXiv:1312.6114.
+    """
+
+    def __init__(self, encoder: nnx.Module, decoder: nnx.Module, log_likelihood: Callable[[Array, Array], Array]):
+        """
+        Args:
+          encoder: (batch, height, width, channels) uint8 -> posterior mean and log_std, (batch, latent_dim) each.
+          decoder: (batch, latent_dim) -> parameters of the likelihood, any shape.
+          log_likelihood: (x_uint8, parameters) -> (batch,) log p(x | z) in nats, summed over pixels.
+        """
+        self.encoder = encoder
+        self.decoder = decoder
+        self.log_likelihood = log_likelihood
+
+
+def rate_and_distortion(model: VAE, key: Array, x_uint8: Array) -> tuple[Array, Array]:
+    """The two terms of the negative ELBO with one sample of z.
+
+    Args:
+      key: for the sample.
+      x_uint8: (batch, height, width, channels).
+
+    Returns:
+      rate: (batch,) KL(q(z | x), p(z)) in nats, summed over the latent dimensions.
+      distortion: (batch,) -log p(x | z) in nats, summed over the pixels.
+    """
+    posterior_mean, posterior_log_std = model.encoder(x_uint8)
+    z = reparameterize(key, posterior_mean, posterior_log_std)
+    rate = kl_to_standard_normal(posterior_mean, posterior_log_std)
+    distortion = -model.log_likelihood(x_uint8, model.decoder(z))
+    return rate, distortion
+
+
+def negative_elbo(model: VAE, key: Array, x_uint8: Array, beta: float | Array = 1.0) -> Array:
+    """The loss: distortion + beta * rate in nats per image, mean over the batch; with beta = 1 a code length.
+
+    Source for beta: Higgins et al. (2017), beta-VAE, ICLR.
+    """
+    rate, distortion = rate_and_distortion(model, key, x_uint8)
+    return jnp.mean(distortion + beta * rate)
