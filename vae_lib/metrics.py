@@ -92,4 +92,3 @@ def ms_ssim(x_uint8: np.ndarray, y_uint8: np.ndarray) -> float:
     factors[-1] = ssim  # the coarsest scale alone keeps its luminance factor
     product = np.prod([np.maximum(f, 0) ** w for f, w in zip(factors, MS_SSIM_WEIGHTS, strict=True)], axis=0)
     return float(product.mean())
-

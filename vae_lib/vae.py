@@ -5,11 +5,13 @@ Reductions, everywhere: sum over latent dimensions and over pixels, mean over th
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from vae_lib.gaussian import kl_to_standard_normal, reparameterize
+from vae_lib.gaussian import gaussian_log_density, kl_to_standard_normal, reparameterize
+from vae_lib.inference import importance_weighted_bound
 
 
 class VAE(nnx.Module):
@@ -55,3 +57,20 @@ def negative_elbo(model: VAE, key: Array, x_uint8: Array, beta: float | Array = 
     """
     rate, distortion = rate_and_distortion(model, key, x_uint8)
     return jnp.mean(distortion + beta * rate)
+
+
+def importance_weighted(model: VAE, key: Array, x_uint8: Array, samples: int) -> Array:
+    """Importance-weighted bound on log p(x): (batch,) nats, from `samples` draws of z for each image.
+
+    Source: Burda, Grosse and Salakhutdinov (2016), arXiv:1509.00519.
+    """
+    posterior_mean, posterior_log_std = model.encoder(x_uint8)
+    zeros = jnp.zeros_like(posterior_mean)
+
+    def draw(key: Array) -> tuple[Array, Array]:
+        z = reparameterize(key, posterior_mean, posterior_log_std)
+        log_joint = model.log_likelihood(x_uint8, model.decoder(z)) + gaussian_log_density(z, zeros, zeros)
+        return log_joint, gaussian_log_density(z, posterior_mean, posterior_log_std)
+
+    log_joint, log_q = jax.lax.map(draw, jax.random.split(key, samples))  # one draw at a time, to save memory
+    return importance_weighted_bound(log_joint, log_q)

@@ -1,0 +1,86 @@
+"""The command line: what it makes, and one clear line instead of a traceback where it cannot."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from vae_lib import recipes
+from vae_lib.__main__ import main
+from vae_lib.weights import load_weights, read_weights
+
+
+@pytest.fixture
+def small_set(monkeypatch):
+    """Fashion-MNIST cut down to what a test can train on."""
+    full = recipes.load_fashion_mnist
+
+    def cut(split):
+        x_uint8, labels = full("test")
+        return (x_uint8[:200], labels[:200]) if split == "train" else (x_uint8[200:230], labels[200:230])
+
+    monkeypatch.setattr(recipes, "load_fashion_mnist", cut)
+    monkeypatch.setattr(recipes, "HELD_OUT", 20)
+    monkeypatch.setattr(recipes, "BOUND_SAMPLES", 2)
+
+
+def test_train_writes_weights_with_what_produced_them_and_can_be_repeated(tmp_path, capsys, small_set):
+    assert main(["train", "fashion-vae", "--out", str(tmp_path / "a.safetensors"), "--steps", "3"]) == 0
+    assert "test_negative_elbo_bits_per_dim" in capsys.readouterr().out
+    assert main(["train", "fashion-vae", "--out", str(tmp_path / "b.safetensors"), "--steps", "3"]) == 0
+    about, first = read_weights(tmp_path / "a.safetensors")
+    _, second = read_weights(tmp_path / "b.safetensors")
+    assert "--steps 3 --seed 0" in about["command"] and about["licence"] and len(about["data"].split()[-1]) == 64
+    assert (
+        3 < float(about["test_importance_weighted_bits_per_dim"]) <= float(about["test_negative_elbo_bits_per_dim"]) < 9
+    )
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    load_weights(tmp_path / "a.safetensors", recipes.new_fashion_vae())
+
+
+def test_another_seed_gives_other_weights(tmp_path, small_set):
+    for seed in ("0", "1"):
+        main(["train", "fashion-vae", "--out", str(tmp_path / f"{seed}.safetensors"), "--steps", "1", "--seed", seed])
+    first, second = (read_weights(tmp_path / f"{seed}.safetensors")[1] for seed in "01")
+    assert any(not np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "fashion-vae", "--out", "{tmp}/none/x.safetensors"], "expected an existing folder"),
+        (["train", "fashion-vae", "--out", "{tmp}/x.bin"], "expected a name that ends in .safetensors"),
+        (["train", "fashion-vae", "--out", "{tmp}/x.safetensors", "--steps", "0"], "expected at least one step, got 0"),
+        (["train", "fashion-vae", "--out", "{tmp}/damaged.safetensors"], "expected a safetensors file"),
+        (["progress", "--notebooks", "{tmp}"], "expected notebooks such as"),
+    ],
+)
+def test_what_cannot_work_is_one_line_on_stderr_and_exit_code_2(tmp_path, capsys, arguments, expected):
+    (tmp_path / "damaged.safetensors.checkpoint").write_bytes(b"damaged")
+    assert main([argument.format(tmp=tmp_path) for argument in arguments]) == 2
+    output = capsys.readouterr()
+    assert expected in output.err and output.err.count("\n") == 1
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["progress"]])
+def test_help_teaches(capsys, command):
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, "--help"])
+    assert stopped.value.code == 0
+    assert len(capsys.readouterr().out.splitlines()) >= 8
+
+
+def test_progress_works_from_any_folder_and_imports_no_jax(tmp_path):
+    script = "import sys; from vae_lib.__main__ import main; main(['progress']); assert 'jax' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "01_bits_and_bytes" in done.stdout
+
+
+def test_a_python_that_is_too_old_is_told_so_in_one_line():
+    script = "import sys; sys.version_info = (3, 10, 4); sys.version = '3.10.4 (main)'; import vae_lib"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "vae_lib expects Python 3.11 or newer, got 3.10.4: `uv run` fetches one.\n"
