@@ -20,16 +20,17 @@ class WeightsError(Exception):
     """A weights file is missing, damaged, or made for another model; the message is one line."""
 
 
-def save_weights(path: str | Path, module: nnx.Module, metadata: Mapping[str, str]) -> None:
+def save_weights(path: str | Path, module: nnx.Module, metadata: Mapping[str, str], half: bool = False) -> None:
     """Write all arrays of a module (or optimizer), and text about them, to `path`.
 
     Args:
       module: a Flax NNX module; every variable in it is stored, random keys excepted.
       metadata: such as the training command, the data's checksum and the final figures.
+      half: store 16-bit floats, which halves the file; `load_weights` gives them back in the module's own type.
     """
     path = Path(path)
     temporary = path.with_name(path.name + ".part")
-    arrays = {name: np.asarray(value) for name, value in _flat(module).items()}
+    arrays = {name: np.asarray(value, np.float16 if half else None) for name, value in _flat(module).items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(arrays, temporary, metadata=dict(metadata))
