@@ -237,6 +237,15 @@ def no_warning(notebook: NotebookNode, path: Path) -> Iterator[str]:
 
 
 @rule
+def no_progress_bar(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    """A page shows every stage of a bar that a terminal overwrites, so the committed file holds none."""
+    for index, cell in of_type(notebook, "code"):
+        if any("\r" in output.get("text", "") for output in cell.outputs):
+            cure = "`jupyter nbconvert --inplace --coalesce-streams` wipes it"
+            yield f"{label(notebook, index)}: expected no overwritten progress bar; {cure}"
+
+
+@rule
 def no_machine_path(notebook: NotebookNode, path: Path) -> Iterator[str]:
     """No path of a machine in an output, no package registry anywhere."""
     for index, cell in enumerate(notebook.cells):
@@ -594,7 +603,7 @@ def constant_names(notebook: NotebookNode) -> set[str]:
 
 # Applying the rules
 
-AS_SHIPPED = ("executed_in_order", "running_time", "ships_unsolved")
+AS_SHIPPED = ("executed_in_order", "no_progress_bar", "running_time", "ships_unsolved")
 
 
 def as_shipped(path: Path) -> NotebookNode:

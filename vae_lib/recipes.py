@@ -81,7 +81,7 @@ def train_fashion_vae(out: Path, steps: int | None = None, seed: int = 0) -> Non
         "test_negative_elbo_bits_per_dim": rate + distortion,
         "test_importance_weighted_bits_per_dim": evidence_bits(model, jax.random.key(seed + 1), test_uint8),
     }
-    data = hashlib.sha256(b"".join(hashlib.sha256(x).digest() for x in (train_uint8, test_uint8))).hexdigest()
+    data = hashlib.sha256(b"".join(hashlib.sha256(x.tobytes()).digest() for x in (train_uint8, test_uint8))).hexdigest()
     about = {
         "command": f"python -m vae_lib train fashion-vae --out {out.name} --steps {steps} --seed {seed}",
         "data": f"Fashion-MNIST, SHA-256 of the SHA-256 of both image arrays: {data}",

@@ -36,9 +36,7 @@ def train_step(model: VAE, optimizer: nnx.Optimizer, key: Array, x_uint8: Array,
     return loss
 
 
-@nnx.jit
-def _rate_and_distortion(model: VAE, key: Array, x_uint8: Array) -> tuple[Array, Array]:
-    return rate_and_distortion(model, key, x_uint8)
+jitted_rate_and_distortion = nnx.jit(rate_and_distortion)
 
 
 def evaluate(model: VAE, key: Array, x_uint8: np.ndarray, batch_size: int = 500) -> tuple[float, float]:
@@ -50,7 +48,7 @@ def evaluate(model: VAE, key: Array, x_uint8: np.ndarray, batch_size: int = 500)
     totals = np.zeros(2)
     for start in range(0, len(x_uint8), batch_size):
         batch = x_uint8[start : start + batch_size]
-        terms = _rate_and_distortion(model, jax.random.fold_in(key, start), jnp.asarray(batch))
+        terms = jitted_rate_and_distortion(model, jax.random.fold_in(key, start), jnp.asarray(batch))
         totals += [float(term.sum()) for term in terms]
     rate, distortion = bits_per_dim(totals / len(x_uint8), math.prod(x_uint8.shape[1:]))
     return float(rate), float(distortion)

@@ -12,6 +12,7 @@ from jax import Array
 
 from vae_lib.gaussian import gaussian_log_density, kl_to_standard_normal, reparameterize
 from vae_lib.inference import importance_weighted_bound
+from vae_lib.metrics import to_bits
 
 
 class VAE(nnx.Module):
@@ -74,3 +75,47 @@ def importance_weighted(model: VAE, key: Array, x_uint8: Array, samples: int) ->
 
     log_joint, log_q = jax.lax.map(draw, jax.random.split(key, samples))  # one draw at a time, to save memory
     return importance_weighted_bound(log_joint, log_q)
+
+
+def bits_per_latent(posterior_mean: Array, posterior_log_std: Array) -> Array:
+    """Rate of each latent dimension: its KL to the standard normal in bits, mean over the batch (notebook 08).
+
+    Args:
+      posterior_mean, posterior_log_std: (batch, latent_dim).
+
+    Returns:
+      (latent_dim,) bits per image; their sum is the rate.
+    """
+    nats = kl_to_standard_normal(posterior_mean[..., None], posterior_log_std[..., None])  # (batch, latent_dim)
+    return to_bits(jnp.mean(nats, axis=0))
+
+
+def active_units(posterior_mean: Array, posterior_log_std: Array, threshold: float = 0.1) -> int:
+    """How many latent dimensions carry more than `threshold` bits per image (notebook 08).
+
+    Burda, Grosse and Salakhutdinov (2016), arXiv:1509.00519, count those whose posterior mean varies over
+    the data by more than 0.01; where the posteriors together fill the prior, that is 0.007 bits.
+    """
+    return int(jnp.sum(bits_per_latent(posterior_mean, posterior_log_std) > threshold))
+
+
+def traverse(z: Array, dimension: int, values: Array) -> Array:
+    """Copies of one latent (latent_dim,), differing in one number: (n,) values -> (n, latent_dim) (notebook 08)."""
+    return jnp.tile(z, (len(values), 1)).at[:, dimension].set(values)
+
+
+def spherical_interpolation(start: Array, end: Array, weights: Array) -> Array:
+    """From one latent to another along an arc: where both have the same norm, so has every step (notebook 08).
+
+    Args:
+      start, end: (latent_dim,), not on one line through the origin.
+      weights: (n,) from 0 at the start to 1 at the end.
+
+    Returns:
+      (n, latent_dim).
+
+    Source: Shoemake (1985), Animating rotation with quaternion curves; for latents White (2016), arXiv:1609.04468.
+    """
+    cosine = jnp.vdot(start, end) / (jnp.linalg.norm(start) * jnp.linalg.norm(end))
+    angle = jnp.arccos(cosine)
+    return (jnp.sin((1 - weights[:, None]) * angle) * start + jnp.sin(weights[:, None] * angle) * end) / jnp.sin(angle)

@@ -1,0 +1,439 @@
+"""Exercises of notebook 07: a weight that comes and goes, Adam, early stopping, luck, the loss for black and white.
+
+The oracles are plain loops over single numbers.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from vae_lib.exercises.engine import Exercise, Misconception
+
+# 07.1
+
+
+def _cyclical_oracle(step: int, period: int) -> float:
+    """Walk there, one step at a time."""
+    place = 0
+    for _ in range(step):
+        place = 0 if place == period - 1 else place + 1
+    return 1.0 if 2 * place >= period else 2 * place / period
+
+
+CYCLE = Exercise(
+    id="07.1",
+    title="A weight that comes and goes",
+    oracle=_cyclical_oracle,
+    cases=lambda rng: [
+        *((int(60 * tenths / 10), 60) for tenths in (0, 2, 4, 5, 7, 9)),
+        (60, 60),
+        (75, 60),
+        *((int(rng.integers(400, 900)), 2 * int(rng.integers(30, 120))) for _ in range(4)),
+    ],
+    misconceptions=[
+        Misconception(
+            "one warm-up is enough",
+            lambda step, period: min(1.0, 2 * step / period),
+            "the first cycle is right; later yours is {yours} where {right} is right: the weight falls back to 0 at the start "
+            "of every period, so only the step within the period counts.",
+        ),
+        Misconception(
+            "the rise takes the whole period",
+            lambda step, period: step % period / period,
+            "yours is {yours} where {right} is right (ratio {ratio}): the rise is over after half a period, then the weight "
+            "rests at 1.",
+        ),
+        Misconception(
+            "what rises must sink",
+            lambda step, period: 1 - abs(2 * (step % period) / period - 1),
+            "the rise is right; then yours is {yours} where {right} is right: in the second half the weight rests at 1, "
+            "it does not sink.",
+        ),
+        Misconception(
+            "nothing stops the rise",
+            lambda step, period: 2 * (step % period) / period,
+            "the rise is right, but it goes on to {yours} where {right} is right: a weight above 1 charges more than the "
+            "code length. Cut it off.",
+        ),
+        Misconception(
+            "one warm-up over the whole period",
+            lambda step, period: min(1.0, step / period),
+            "yours is {yours} where {right} is right: the rise should be over after half a period, and it should begin again "
+            "with each period.",
+        ),
+    ],
+    notice="the weight ends at 1, so the last steps minimise a code length; whatever the road, the toll is the same.",
+)
+
+
+# 07.2
+
+B1, B2, EPSILON = 0.9, 0.999, 1e-8
+
+
+def _adam_oracle(gradients: np.ndarray, learning_rate: float) -> np.ndarray:
+    return _adam(gradients, learning_rate)
+
+
+def _adam(
+    gradients: np.ndarray,
+    learning_rate: float,
+    correct: Callable[[float, float, int], float] = lambda moment, b, t: moment / (1 - b**t),
+    move: Callable[[float, float], float] = lambda first, second: first / (math.sqrt(second) + EPSILON),
+) -> np.ndarray:
+    """Total change, weight by weight and step by step; what may go wrong is passed in."""
+    change = np.zeros(gradients.shape[1])
+    for i, column in enumerate(np.asarray(gradients, dtype=np.float64).T):
+        first = second = 0.0
+        for t, g in enumerate(column.tolist(), start=1):
+            first = B1 * first + (1 - B1) * g
+            second = B2 * second + (1 - B2) * g * g
+            change[i] -= learning_rate * move(correct(first, B1, t), correct(second, B2, t))
+    return change
+
+
+ADAM = Exercise(
+    id="07.2",
+    title="Adam by hand",
+    oracle=_adam_oracle,
+    cases=lambda rng: [
+        ((rng.normal(0.5, 1, (steps, 3)) * scale).astype(np.float32), learning_rate)
+        for steps, scale, learning_rate in ((1, 1, 0.1), (2, 10, 0.01), (7, [0.1, 1, 100], 0.002))
+    ],
+    misconceptions=[
+        Misconception(
+            "the averages need no correction",
+            lambda g, learning_rate: _adam(g, learning_rate, correct=lambda moment, b, t: moment),
+            "yours is {yours} where {right} is right (ratio {ratio}): the averages begin at zero and are too small at first, the "
+            "squares more than the gradients. Divide each by 1 - b^t.",
+        ),
+        Misconception(
+            "divide by the mean square",
+            lambda g, learning_rate: _adam(g, learning_rate, move=lambda first, second: first / (second + EPSILON)),
+            "yours is {yours} where {right} is right: without the square root a gradient ten times larger would move the weight "
+            "ten times *less*. The step should not depend on the gradient's size.",
+        ),
+        Misconception(
+            "the loss is climbed",
+            lambda g, learning_rate: -_adam(g, learning_rate),
+            "yours is {yours} where {right} is right: the size is right, the sign is not. Go against the gradient.",
+        ),
+        Misconception(
+            "only the last move counts",
+            lambda g, learning_rate: _adam(g, learning_rate) - _adam(g[:-1], learning_rate),
+            "yours is {yours} where {right} is right: with one gradient you are right; with more, you return the last move. The "
+            "change of the weights is the sum of all moves.",
+        ),
+        Misconception(
+            "Adam is gradient descent",
+            lambda g, learning_rate: -learning_rate * np.sum(g, axis=0, dtype=np.float64),
+            "yours is {yours} where {right} is right: that is plain gradient descent. Adam divides by the root of the running "
+            "mean square.",
+        ),
+        Misconception(
+            "the two memories are swapped",
+            lambda g, learning_rate: _swapped(g, learning_rate),
+            "the first move is right; then yours is {yours} where {right} is right: 0.9 is the memory of the gradients, 0.999 "
+            "that of their squares.",
+        ),
+    ],
+    notice="the first move is the learning rate times the gradient's sign, whatever its size. So a loss 784 times smaller "
+    "trains the same net, and a silent beta does not show in how fast it learns.",
+)
+
+
+def _swapped(gradients: np.ndarray, learning_rate: float) -> np.ndarray:
+    change = np.zeros(gradients.shape[1])
+    first, second = change.copy(), change.copy()
+    for t, g in enumerate(np.asarray(gradients, dtype=np.float64), start=1):
+        first = B2 * first + (1 - B2) * g
+        second = B1 * second + (1 - B1) * g * g
+        change -= learning_rate * first / (1 - B2**t) / (np.sqrt(second / (1 - B1**t)) + EPSILON)
+    return change
+
+
+# 07.3
+
+
+def _stopping_oracle(bits: Sequence[float], patience: int) -> int:
+    best, waited = 0, 0
+    for i in range(1, len(bits)):
+        if bits[i] < bits[best]:
+            best, waited = i, 0
+        else:
+            waited += 1
+        if waited == patience:
+            break
+    return best
+
+
+def _stopped_at(bits: Sequence[float], patience: int) -> int:
+    best = 0
+    for i in range(len(bits)):
+        best = i if bits[i] < bits[best] else best
+        if i - best == patience:
+            return i
+    return len(bits) - 1
+
+
+def _rises_in_a_row(bits: Sequence[float], patience: int) -> int:
+    """Compares with the record before instead of with the best."""
+    rises, seen = 0, len(bits)
+    for i in range(1, len(bits)):
+        rises = rises + 1 if bits[i] >= bits[i - 1] else 0
+        if rises == patience:
+            seen = i + 1
+            break
+    return int(np.argmin(bits[:seen]))
+
+
+def _never_reset(bits: Sequence[float], patience: int) -> int:
+    best, waited = 0, 0
+    for i in range(1, len(bits)):
+        if bits[i] < bits[best]:
+            best = i
+        else:
+            waited += 1
+        if waited == patience:
+            break
+    return best
+
+
+def _first_worse(bits: Sequence[float], patience: int) -> int:
+    return next((i for i in range(len(bits) - 1) if bits[i + 1] >= bits[i]), len(bits) - 1)
+
+
+# Stops, recovers too late; zigzags without a new best; recovers in time, twice; falls to the end.
+RECORDS = (
+    ([5.0, 4.2, 3.9, 4.1, 4.3, 4.4, 3.5, 3.4], 3),
+    ([5.0, 4.0, 4.4, 4.2, 4.5, 4.3, 4.6, 3.0], 3),
+    ([5.0, 4.6, 4.7, 4.5, 4.6, 4.4, 4.5, 4.1, 4.2, 4.0, 4.3], 2),
+    ([5.0, 4.5, 4.0, 3.8], 2),
+)
+
+
+def _records(rng: np.random.Generator) -> list[tuple[list[float], int]]:
+    walks = (6 + np.cumsum(rng.normal(-0.02, 0.2, 25)) for _ in range(4))
+    return [*RECORDS, *(([round(float(b), 3) for b in walk], int(rng.integers(2, 5))) for walk in walks)]
+
+
+STOPPING = Exercise(
+    id="07.3",
+    title="Which weights to keep?",
+    oracle=_stopping_oracle,
+    cases=_records,
+    misconceptions=[
+        Misconception(
+            "keep the weights that one stopped with",
+            _stopped_at,
+            "you keep record {yours}, where training stopped; the best record by then was {right}. The weights since have only "
+            "been waiting.",
+        ),
+        Misconception(
+            "one may look at what comes after the stop",
+            lambda bits, patience: int(np.argmin(bits)),
+            "you keep record {yours}, the best of all, instead of {right}: but by then training had stopped for want of patience, and "
+            "that record was never made.",
+        ),
+        Misconception(
+            "the first rise ends it",
+            _first_worse,
+            "you keep record {yours} where {right} is right: you stop at the first record that is not better than the one before. "
+            "Held-out bits are noisy; that is what patience is for.",
+        ),
+        Misconception(
+            "a record is compared with the one before it",
+            _rises_in_a_row,
+            "you keep record {yours} where {right} is right: you count rises in a row. What counts is how long ago the *best* record "
+            "was; a zigzag above it is no progress.",
+        ),
+        Misconception(
+            "patience is never given back",
+            _never_reset,
+            "you keep record {yours} where {right} is right: a new best record must set the count of records without progress "
+            "back to zero.",
+        ),
+        Misconception(
+            "records are counted from one",
+            lambda bits, patience: _stopping_oracle(bits, patience) + 1,
+            "yours is {yours} where {right} is right: one too many. Indices count from 0.",
+        ),
+    ],
+    notice="the record is chosen by the held-out images, so its held-out figure flatters it a little. That is why the test set "
+    "waits until everything has been chosen.",
+)
+
+
+# 07.4
+
+
+def _paired_oracle(bits_a: np.ndarray, bits_b: np.ndarray) -> tuple[float, float]:
+    differences = [float(a) - float(b) for a, b in zip(bits_a, bits_b, strict=True)]
+    n = len(differences)
+    mean = math.fsum(differences) / n
+    variance = math.fsum((d - mean) ** 2 for d in differences) / (n - 1)
+    return mean, math.sqrt(variance / n)
+
+
+def _two_models(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bits per dimension of two models: images differ much, the models little."""
+    images = rng.normal(3.5, 0.8, n)
+    return images + rng.normal(0.12, 0.1, n), images + rng.normal(0, 0.1, n)
+
+
+PAIRED = Exercise(
+    id="07.4",
+    title="Better, or lucky?",
+    oracle=_paired_oracle,
+    cases=lambda rng: [_two_models(rng, n) for n in (12, 30)],
+    misconceptions=[
+        Misconception(
+            "the two models saw different images",
+            lambda a, b: (
+                float(np.mean(a - b)),
+                float(np.sqrt(np.var(a, ddof=1) / len(a) + np.var(b, ddof=1) / len(b))),
+            ),
+            "your mean is right; your error is {yours} where {right} is right (ratio {ratio}): you added the scatter of both models, "
+            "most of which is the images', and cancels in the difference, image by image.",
+        ),
+        Misconception(
+            "a standard deviation is a standard error",
+            lambda a, b: (float(np.mean(a - b)), float(np.std(a - b, ddof=1))),
+            "your mean is right; your error is {yours} where {right} is right (ratio {ratio}, the root of the number of images): that is how far "
+            "one image strays. The mean of n images strays less.",
+        ),
+        Misconception(
+            "the variance of the mean is its error",
+            lambda a, b: (float(np.mean(a - b)), float(np.var(a - b, ddof=1) / len(a))),
+            "your mean is right; your error is {yours} where {right} is right: that is the square of the standard error.",
+        ),
+        Misconception(
+            "errors shrink with n",
+            lambda a, b: (float(np.mean(a - b)), float(np.std(a - b, ddof=1) / len(a))),
+            "your mean is right; your error is {yours} where {right} is right: the mean's variance shrinks with the number of images, so "
+            "its standard deviation with the root.",
+        ),
+        Misconception(
+            "b minus a",
+            lambda a, b: (float(np.mean(b - a)), float(np.std(b - a, ddof=1) / np.sqrt(len(a)))),
+            "your mean is {yours} where {right} is right: turned around. Asked for is what a costs more than b.",
+        ),
+        Misconception(
+            "the size of each difference",
+            lambda a, b: (
+                float(np.mean(np.abs(a - b))),
+                float(np.std(np.abs(a - b), ddof=1) / np.sqrt(len(a))),
+            ),
+            "your mean is {yours} where {right} is right, too large: an image on which b is the worse one must count against b, "
+            "so keep the sign of each difference.",
+        ),
+    ],
+    notice="images differ far more than models do. Paired, a hundredth of a bit can be told apart; unpaired, it drowns. But this is "
+    "luck of the images only: for luck of the training, train again with other seeds.",
+)
+
+
+# 07.5
+
+
+def _loss_oracle(x, posterior_mean, posterior_log_std, epsilon, decode) -> float:
+    batch, pixels = x.shape
+    z = np.array(
+        [
+            [m + math.exp(s) * e for m, s, e in zip(*rows, strict=True)]
+            for rows in zip(posterior_mean.tolist(), posterior_log_std.tolist(), epsilon.tolist(), strict=True)
+        ]
+    )
+    bits = 0.0
+    for image, logits in zip(x.tolist(), np.asarray(decode(z)).tolist(), strict=True):
+        for pixel, logit in zip(image, logits, strict=True):
+            white = 1 / (1 + math.exp(-logit))
+            bits -= math.log2(white if pixel else 1 - white)
+    for m, s in zip(posterior_mean.ravel().tolist(), posterior_log_std.ravel().tolist(), strict=True):
+        bits += (m * m + math.exp(2 * s) - 1 - 2 * s) / 2 / math.log(2)
+    return bits / (batch * pixels)
+
+
+def _binary_case(rng: np.random.Generator, batch: int, pixels: int, latent_dim: int) -> tuple:
+    weights = rng.normal(0, 1, (latent_dim, pixels))
+    mean, epsilon = rng.normal(0, 1, (2, batch, latent_dim))
+    log_std = rng.uniform(-1.2, -0.2, (batch, latent_dim))
+    return rng.integers(0, 2, (batch, pixels)), mean, log_std, epsilon, lambda z: z @ weights
+
+
+def _terms(x, mean, log_std, epsilon, decode, std=np.exp) -> tuple[np.ndarray, np.ndarray]:
+    """Nats of each pixel, (batch, pixels), and of each latent, (batch, latent_dim)."""
+    logits = np.asarray(decode(mean + std(log_std) * epsilon))
+    return np.logaddexp(0, logits) - x * logits, (mean**2 + np.exp(2 * log_std) - 1) / 2 - log_std
+
+
+def _wrong_loss(combine: Callable[[np.ndarray, np.ndarray], float], **options) -> Callable:
+    """A wrong answer that puts the two terms together in its own way."""
+
+    def wrong(*arguments):
+        distortion, rate = _terms(*arguments, **options)
+        return float(combine(distortion, rate))
+
+    return wrong
+
+
+LN2 = math.log(2)
+
+BLACK_AND_WHITE = Exercise(
+    id="07.5",
+    title="The whole loss, for black and white",
+    oracle=_loss_oracle,
+    cases=lambda rng: [_binary_case(rng, 4, 9, 2), _binary_case(rng, 3, 16, 5)],
+    misconceptions=[
+        Misconception(
+            "the mean is the latent",
+            _wrong_loss(lambda d, r: (d.sum() + r.sum()) / d.size / LN2, std=np.zeros_like),
+            "yours is {yours} where {right} is right: that is what comes out with z = posterior_mean. The KL is paid for a noisy z, "
+            "so the pixels must live with a noisy z: use epsilon.",
+        ),
+        Misconception(
+            "log_std is a log variance",
+            _wrong_loss(lambda d, r: (d.sum() + r.sum()) / d.size / LN2, std=lambda log_std: np.exp(log_std / 2)),
+            "yours is {yours} where {right} is right: your noise has the root of the standard deviation that was given. No division "
+            "by 2 in the exponent.",
+        ),
+        Misconception(
+            "mean over the pixels, sum over the latents",
+            _wrong_loss(lambda d, r: (d.mean() + r.sum(axis=1).mean()) / LN2),
+            "yours is {yours} where {right} is right: you averaged the pixels and then charged a whole image's KL to each pixel. "
+            "Divide both terms by the number of pixels, or neither.",
+        ),
+        Misconception(
+            "each term is a mean over its own dimensions",
+            _wrong_loss(lambda d, r: (d.mean() + r.mean()) / LN2),
+            "yours is {yours} where {right} is right: you divided the KL by the number of latents. Both terms are bits of one file, and "
+            "are divided by the number of pixels.",
+        ),
+        Misconception(
+            "the loss is in nats",
+            _wrong_loss(lambda d, r: (d.sum() + r.sum()) / d.size),
+            "yours is {yours} where {right} is right (ratio {ratio}, ln 2): these are nats; asked for are bits.",
+        ),
+        Misconception(
+            "the KL is subtracted",
+            _wrong_loss(lambda d, r: (d.sum() - r.sum()) / d.size / LN2),
+            "yours is {yours} where {right} is right, too small by twice the rate: the ELBO subtracts the KL, so the *negative* ELBO adds it.",
+        ),
+        Misconception(
+            "the loss is for the batch",
+            _wrong_loss(lambda d, r: (d.sum() + r.sum()) / d.shape[1] / LN2),
+            "yours is {yours} where {right} is right (ratio {ratio}, the number of images): you added up the batch; take its mean.",
+        ),
+        Misconception(
+            "the reconstruction is all",
+            _wrong_loss(lambda d, r: d.mean() / LN2),
+            "yours is {yours} where {right} is right: the pixels alone. The latent has to be sent as well.",
+        ),
+    ],
+    notice="the binary cross-entropy *is* a code length here, because the pixels are black or white. On grey levels the same formula "
+    "still runs and is no code length any more (notebook 06).",
+)
+
+
+EXERCISES = [CYCLE, ADAM, STOPPING, PAIRED, BLACK_AND_WHITE]
