@@ -218,7 +218,9 @@ def _leaves(result: Any) -> list:
         array = np.asarray(result)
     except Exception:
         return [result]
-    return [array] if array.dtype.kind in "biuf" else [result]
+    if array.dtype.kind in "biuf":
+        return [array]
+    return [result.tolist() if isinstance(result, np.ndarray) else result]  # an array of texts, say
 
 
 def _describe(thing: Any) -> str:
