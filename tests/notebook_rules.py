@@ -240,7 +240,7 @@ def no_warning(notebook: NotebookNode, path: Path) -> Iterator[str]:
 def no_progress_bar(notebook: NotebookNode, path: Path) -> Iterator[str]:
     """A page shows every stage of a bar that a terminal overwrites, so the committed file holds none."""
     for index, cell in of_type(notebook, "code"):
-        if any("\r" in output.get("text", "").strip() for output in cell.outputs):
+        if any("\r" in output.get("text", "").rstrip("\r ") for output in cell.outputs):
             cure = "`jupyter nbconvert --inplace --coalesce-streams` wipes it"
             yield f"{label(notebook, index)}: expected no overwritten progress bar; {cure}"
 
