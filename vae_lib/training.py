@@ -108,25 +108,60 @@ def fit(
     """
     dims = math.prod(x_uint8.shape[1:])
     order_key, sample_key, held_out_key = jax.random.split(key, 3)
-    state = Checkpoint(model, optimizer)
+
+    def take_steps(start: int) -> Iterator[Array]:
+        for step, batch in enumerate(batches(x_uint8, batch_size, order_key, start), start):
+            yield step_function(model, optimizer, jax.random.fold_in(sample_key, step), batch, beta(step))
+
+    def measure(loss: float) -> dict[str, float]:
+        record = {"train_bits": float(bits_per_dim(loss, dims))}
+        if held_out is not None:
+            rate, distortion = evaluate(model, held_out_key, held_out)
+            record |= {"rate_bits": rate, "distortion_bits": distortion}
+        return record
+
+    def show(loss: float) -> str:
+        return f"{bits_per_dim(loss, dims):.3f} bits/dim"
+
+    return run(Checkpoint(model, optimizer), take_steps, measure, show, steps=steps, every=every, checkpoint=checkpoint)
+
+
+def run(
+    state: Checkpoint,
+    take_steps: Callable[[int], Iterator[Array]],
+    measure: Callable[[float], dict[str, float]],
+    show: Callable[[float], str],
+    *,
+    steps: int,
+    every: int,
+    checkpoint: str | Path | None,
+) -> list[dict[str, float]]:
+    """The loop around a gradient step: progress bar, records, checkpoints, resume, a stop where the loss is no number.
+
+    Args:
+      state: what the steps change, resumed from the checkpoint where there is one.
+      take_steps: from a step on, an endless iterator that takes a step and gives its loss.
+      measure: mean loss since the last record -> what to record besides the step.
+      show: a loss as the progress bar writes it.
+      steps, every, checkpoint: as for `fit`, which also says what is raised.
+
+    Returns:
+      The records, those of a resumed checkpoint included.
+    """
     start, history = _resume(checkpoint, state, steps)
     losses: list[Array] = []
     bar = tqdm(total=steps, initial=start, file=sys.stdout, leave=False, unit="step")
     try:
-        for step, batch in zip(range(start, steps), batches(x_uint8, batch_size, order_key, start), strict=False):
-            losses.append(step_function(model, optimizer, jax.random.fold_in(sample_key, step), batch, beta(step)))
-            done = step + 1
+        for done, loss in zip(range(start + 1, steps + 1), take_steps(start), strict=False):
+            losses.append(loss)
             record = done % every == 0 or done == steps
             if record or done % CHECK_EVERY == 0:
                 values = _finite(losses, done)
                 bar.update(done - bar.n)
-                bar.set_postfix_str(f"{bits_per_dim(values[-CHECK_EVERY:].mean(), dims):.3f} bits/dim")
+                bar.set_postfix_str(show(values[-CHECK_EVERY:].mean()))
             if record:
-                history.append({"step": done, "train_bits": float(bits_per_dim(values.mean(), dims))})
+                history.append({"step": done} | measure(values.mean()))
                 losses.clear()
-                if held_out is not None:
-                    rate, distortion = evaluate(model, held_out_key, held_out)
-                    history[-1] |= {"rate_bits": rate, "distortion_bits": distortion}
                 if checkpoint is not None:
                     save_weights(checkpoint, state, {"step": str(done), "history": json.dumps(history)})
     except KeyboardInterrupt:
