@@ -7,13 +7,15 @@ from pathlib import Path
 from vae_lib.exercises.progress import NOTEBOOKS, summary
 
 TRAIN_HELP = """\
-Trains the model whose weights the later notebooks load, and writes them with what produced them.
+Trains the models whose weights the later notebooks load, and writes them with what produced them.
 
   python -m vae_lib train fashion-vae --out fashion_vae.safetensors
+  python -m vae_lib train latent-sweep --out latent_sweep.safetensors
 
-The loss is the negative ELBO in bits per dimension: what a pixel of a Fashion-MNIST image costs. A run can be stopped
-at any time (Ctrl-C); the same command goes on from the last checkpoint, OUT.checkpoint, and ends with the same weights
-as if it had never stopped. The official test set is measured once, at the end.
+fashion-vae is the course's VAE for Fashion-MNIST; its official test set is measured once, at the end. latent-sweep are
+the small VAEs that notebook 08 compares. The loss is the negative ELBO in bits per dimension: what a pixel of an image
+costs. A run can be stopped at any time (Ctrl-C); the same command goes on from the last checkpoint (OUT.checkpoint; one
+for each model of the sweep), and ends with the same weights as if it had never stopped.
 """
 
 PROGRESS_HELP = """\
@@ -32,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train", help="train a model and write its weights", description=TRAIN_HELP, formatter_class=style
     )
-    train.add_argument("model", choices=["fashion-vae"], help="which model")
+    train.add_argument("model", choices=["fashion-vae", "latent-sweep"], help="which model")
     train.add_argument("--out", type=Path, required=True, help="weights file to write (.safetensors)")
     train.add_argument(
         "--steps", type=int, default=None, help="gradient steps (default: those of the committed weights)"
@@ -68,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(options: argparse.Namespace) -> None:
     """Train the named model; imports JAX, which the other commands do without."""
-    from vae_lib.recipes import train_fashion_vae
+    from vae_lib.recipes import train_fashion_vae, train_latent_sweep
 
     if options.steps is not None and options.steps < 1:
         raise ValueError(f"expected at least one step, got {options.steps}")
@@ -76,7 +78,8 @@ def train(options: argparse.Namespace) -> None:
         raise ValueError(f"expected a name that ends in .safetensors, got {options.out}")
     if not options.out.parent.is_dir():
         raise ValueError(f"expected an existing folder for {options.out.name}, got {options.out.parent}")
-    train_fashion_vae(options.out, steps=options.steps, seed=options.seed)
+    recipe = {"fashion-vae": train_fashion_vae, "latent-sweep": train_latent_sweep}[options.model]
+    recipe(options.out, steps=options.steps, seed=options.seed)
 
 
 if __name__ == "__main__":
