@@ -1,5 +1,6 @@
 """The command line: what it makes, and one clear line instead of a traceback where it cannot."""
 
+import functools
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 
 from vae_lib import recipes
 from vae_lib.__main__ import main
+from vae_lib.training import train_step
 from vae_lib.weights import load_weights, read_weights
 
 
@@ -37,6 +39,31 @@ def test_train_writes_weights_with_what_produced_them_and_can_be_repeated(tmp_pa
     )
     assert all(np.array_equal(first[name], second[name]) for name in first)
     load_weights(tmp_path / "a.safetensors", recipes.new_fashion_vae())
+
+
+def test_the_latent_sweep_stops_anywhere_and_goes_on_where_it_stopped(tmp_path, capsys, small_set, monkeypatch):
+    monkeypatch.setattr(recipes, "SWEEP", [(2, 1.0), (3, 1.0), (3, 10)])
+    whole, interrupted = tmp_path / "whole.safetensors", tmp_path / "interrupted.safetensors"
+    assert main(["train", "latent-sweep", "--out", str(whole), "--steps", "4"]) == 0
+    assert "held_out_rate_and_distortion_bits_per_dim" in capsys.readouterr().out
+    steps = 0
+
+    def power_cut(*arguments):
+        nonlocal steps
+        steps += 1
+        if steps == 6:
+            raise KeyboardInterrupt
+        return train_step(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipes, "fit", functools.partial(recipes.fit, step_function=power_cut))
+        assert main(["train", "latent-sweep", "--out", str(interrupted), "--steps", "4"]) == 130
+    assert not interrupted.exists()
+    assert main(["train", "latent-sweep", "--out", str(interrupted), "--steps", "4"]) == 0
+    (about, first), (_, second) = read_weights(whole), read_weights(interrupted)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert about["command"] == "python -m vae_lib train latent-sweep --out whole.safetensors --steps 4 --seed 0"
+    assert {name.split(".")[0] for name in first} == {"dim_2_beta_1", "dim_3_beta_1", "dim_3_beta_10"}
 
 
 def test_another_seed_gives_other_weights(tmp_path, small_set):

@@ -1,10 +1,22 @@
 """The committed weights are what their metadata says: they load, and their figure is measured again."""
 
+import json
+
 import jax
 import numpy as np
+import pytest
 
 from vae_lib.images import load_fashion_mnist
-from vae_lib.recipes import FASHION_VAE, evidence_bits, load_fashion_vae
+from vae_lib.recipes import (
+    FASHION_VAE,
+    HELD_OUT,
+    LATENT_SWEEP,
+    SWEEP,
+    evidence_bits,
+    load_fashion_vae,
+    load_latent_sweep,
+    sweep_name,
+)
 from vae_lib.training import evaluate
 from vae_lib.weights import read_weights
 
@@ -29,8 +41,26 @@ def test_the_importance_weighted_bound_lies_below_the_negative_elbo():
     assert 0.005 < negative_elbo - bound < 0.1
 
 
-def test_the_weights_say_how_they_were_made_and_are_small():
-    about, arrays = read_weights(FASHION_VAE)
-    assert about["command"].startswith("python -m vae_lib train fashion-vae")
-    assert {"data", "steps", "licence", "test_importance_weighted_bits_per_dim"} <= about.keys()
-    assert FASHION_VAE.stat().st_size < 11e6 and all(np.isfinite(array).all() for array in arrays.values())
+def test_the_vaes_of_the_latent_sweep_reach_their_stated_rates_and_distortions_on_held_out_images():
+    about, _ = read_weights(LATENT_SWEEP)
+    stated = json.loads(about["held_out_rate_and_distortion_bits_per_dim"])
+    held_out = load_fashion_mnist("train")[0][-HELD_OUT:]
+    models = load_latent_sweep()
+    assert list(models) == SWEEP and stated.keys() == {sweep_name(*point) for point in SWEEP}
+    for point, model in models.items():
+        measured = evaluate(model, jax.random.key(123), held_out)
+        assert measured == pytest.approx(stated[sweep_name(*point)], abs=TOLERANCE), point
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "figures"),
+    [
+        (FASHION_VAE, "fashion-vae", "test_importance_weighted_bits_per_dim"),
+        (LATENT_SWEEP, "latent-sweep", "held_out_rate_and_distortion_bits_per_dim"),
+    ],
+)
+def test_the_weights_say_how_they_were_made_and_are_small(path, model, figures):
+    about, arrays = read_weights(path)
+    assert about["command"].startswith(f"python -m vae_lib train {model} --out {path.name}")
+    assert {"data", "steps", "licence", figures} <= about.keys()
+    assert path.stat().st_size < 11e6 and all(np.isfinite(array).all() for array in arrays.values())

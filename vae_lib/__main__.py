@@ -32,18 +32,20 @@ channels, checksums.
 """
 
 TRAIN_HELP = """\
-Trains the model whose weights the later notebooks load, and writes them with what produced them.
+Trains the models whose weights the later notebooks load, and writes them with what produced them.
 
   python -m vae_lib train fashion-vae --out fashion_vae.safetensors
+  python -m vae_lib train latent-sweep --out latent_sweep.safetensors
   python -m vae_lib train codec --photos FOLDER... --validation FOLDER --out codec.safetensors
 
-fashion-vae: the loss is the negative ELBO in bits per dimension, what a pixel of a Fashion-MNIST image costs; the
-official test set is measured once, at the end. codec: the loss is R + lambda D over all qualities; beside the weights,
-a log (.json) and a figure (.png) are written, with the validation curves in real bytes. README.md says which
-photographs the committed weights were trained on.
+fashion-vae is the course's VAE for Fashion-MNIST; its official test set is measured once, at the end. latent-sweep are
+the small VAEs that notebook 08 compares. Their loss is the negative ELBO in bits per dimension: what a pixel of an
+image costs. codec is the codec for photographs; its loss is R + lambda D over all qualities. Beside its weights, a log
+(.json) and a figure (.png) are written, with the validation curves in real bytes; data/README.md says which photographs
+the committed weights were trained on.
 
-A run can be stopped at any time (Ctrl-C); the same command goes on from the last checkpoint, OUT.checkpoint, and ends
-with the same weights as if it had never stopped.
+A run can be stopped at any time (Ctrl-C); the same command goes on from the last checkpoint (OUT.checkpoint; one for
+each model of the sweep), and ends with the same weights as if it had never stopped.
 """
 
 PROGRESS_HELP = """\
@@ -79,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train", help="train a model and write its weights", description=TRAIN_HELP, formatter_class=style
     )
-    train.add_argument("model", choices=["fashion-vae", "codec"], help="which model")
+    train.add_argument("model", choices=["fashion-vae", "latent-sweep", "codec"], help="which model")
     train.add_argument("--photos", type=Path, nargs="+", default=[], help="codec: folders of photographs to train on")
     train.add_argument("--validation", type=Path, help="codec: folder of photographs to watch")
     train.add_argument("--out", type=Path, required=True, help="weights file to write (.safetensors)")
@@ -180,9 +182,10 @@ def train(options: argparse.Namespace) -> None:
 
         train_codec(options.photos, options.validation, options.out, steps=options.steps, seed=options.seed)
     else:
-        from vae_lib.recipes import train_fashion_vae
+        from vae_lib.recipes import train_fashion_vae, train_latent_sweep
 
-        train_fashion_vae(options.out, steps=options.steps, seed=options.seed)
+        recipe = {"fashion-vae": train_fashion_vae, "latent-sweep": train_latent_sweep}[options.model]
+        recipe(options.out, steps=options.steps, seed=options.seed)
 
 
 COMMANDS = {"compress": compress, "decompress": decompress, "info": info, "train": train, "progress": progress}

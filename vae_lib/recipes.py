@@ -1,10 +1,13 @@
 """How the committed weights were made: architecture, schedule and data of each, and the command that repeats it.
 
-`python -m vae_lib train fashion-vae --out data/models/fashion_vae.safetensors` runs `train_fashion_vae`.
+`python -m vae_lib train fashion-vae --out data/models/fashion_vae.safetensors` runs `train_fashion_vae`, and
+`python -m vae_lib train latent-sweep --out data/models/latent_sweep.safetensors` runs `train_latent_sweep`.
 """
 
 import hashlib
+import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -28,6 +31,10 @@ LATENT_DIM, WIDTH, COMPONENTS = 32, 512, 3
 STEPS, BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY = 40_000, 64, 2e-3, 0.02
 BOUND_SAMPLES = 32  # of the importance-weighted bound
 
+LATENT_SWEEP = DATA_FOLDER / "models" / "latent_sweep.safetensors"
+SWEEP = [(latent_dim, 1.0) for latent_dim in (2, 4, 8, 16, 32, 64)] + [(32, beta) for beta in (0.1, 0.3, 3, 10, 30)]
+SWEEP_WIDTH, SWEEP_STEPS, SWEEP_WARM_UP = 96, 10_000, 0.2  # the last: share of the steps in which beta rises
+
 
 def new_fashion_vae(seed: int = 0) -> VAE:
     """The VAE of the committed weights, untrained."""
@@ -39,7 +46,7 @@ def new_fashion_vae(seed: int = 0) -> VAE:
 
 def load_fashion_vae() -> VAE:
     """The VAE with the committed weights; WeightsError if the file is missing or damaged."""
-    model = new_fashion_vae()
+    model = nnx.eval_shape(new_fashion_vae)  # shapes only: the file replaces all weights
     load_weights(FASHION_VAE, model)
     return model
 
@@ -81,16 +88,21 @@ def train_fashion_vae(out: Path, steps: int | None = None, seed: int = 0) -> Non
         "test_negative_elbo_bits_per_dim": rate + distortion,
         "test_importance_weighted_bits_per_dim": evidence_bits(model, jax.random.key(seed + 1), test_uint8),
     }
-    data = hashlib.sha256(b"".join(hashlib.sha256(x.tobytes()).digest() for x in (train_uint8, test_uint8))).hexdigest()
-    about = {
-        "command": f"python -m vae_lib train fashion-vae --out {out.name} --steps {steps} --seed {seed}",
+    about = provenance("fashion-vae", out, steps, seed) | {name: f"{value:.4f}" for name, value in figures.items()}
+    save_weights(out, model, about, half=True)
+    print("\n".join(f"{name}: {value}" for name, value in about.items()))
+
+
+def provenance(name: str, out: Path, steps: int, seed: int) -> dict[str, str]:
+    """Metadata that every weights file carries: the command that repeats it, data, steps, licence."""
+    arrays = (load_fashion_mnist(split)[0] for split in ("train", "test"))
+    data = hashlib.sha256(b"".join(hashlib.sha256(x_uint8.tobytes()).digest() for x_uint8 in arrays)).hexdigest()
+    return {
+        "command": f"python -m vae_lib train {name} --out {out.name} --steps {steps} --seed {seed}",
         "data": f"Fashion-MNIST, SHA-256 of the SHA-256 of both image arrays: {data}",
         "steps": str(steps),
         "licence": "MIT",
-        **{name: f"{value:.4f}" for name, value in figures.items()},
     }
-    save_weights(out, model, about, half=True)
-    print("\n".join(f"{name}: {value}" for name, value in about.items()))
 
 
 def evidence_bits(model: VAE, key: Array, x_uint8: np.ndarray, batch_size: int = 500) -> float:
@@ -101,3 +113,67 @@ def evidence_bits(model: VAE, key: Array, x_uint8: np.ndarray, batch_size: int =
         float(bound(model, jax.random.fold_in(key, s), jnp.asarray(x_uint8[s : s + batch_size]))) for s in starts
     )
     return float(bits_per_dim(-total / len(x_uint8), math.prod(x_uint8.shape[1:])))
+
+
+def new_small_vae(latent_dim: int, seed: int = 0) -> VAE:
+    """A VAE of the latent sweep, untrained: narrow, one logistic for each pixel."""
+    rngs = nnx.Rngs(seed)
+    encoder = DenseEncoder(latent_dim, SWEEP_WIDTH, rngs)
+    return VAE(encoder, DenseDecoder(latent_dim, SWEEP_WIDTH, 3, rngs), logistic_mixture_log_likelihood)
+
+
+def new_latent_sweep(seed: int = 0) -> nnx.Dict:
+    """The VAEs of the latent sweep, untrained, by name: "dim_2_beta_1" and so on."""
+    return nnx.Dict({sweep_name(*point): new_small_vae(point[0], seed) for point in SWEEP})
+
+
+def sweep_name(latent_dim: int, beta: float) -> str:
+    return f"dim_{latent_dim}_beta_{beta:g}"
+
+
+def load_latent_sweep() -> dict[tuple[int, float], VAE]:
+    """{(latent_dim, beta): VAE with the committed weights}; WeightsError if the file is missing or damaged."""
+    models = nnx.eval_shape(new_latent_sweep)
+    load_weights(LATENT_SWEEP, models)
+    return {point: models[sweep_name(*point)] for point in SWEEP}
+
+
+def train_latent_sweep(out: Path, steps: int | None = None, seed: int = 0) -> None:
+    """Train the VAEs of the sweep on Fashion-MNIST, all by one recipe; write weights and held-out figures to `out`.
+
+    The official test set is not looked at.
+    """
+    steps = steps or SWEEP_STEPS
+    train_uint8, _ = load_fashion_mnist("train")
+    held_out = train_uint8[-HELD_OUT:]
+    models = new_latent_sweep(seed)
+    adam = optax.adam(optax.warmup_cosine_decay_schedule(0, LEARNING_RATE, steps // 20, steps))
+    for latent_dim, beta in SWEEP:
+        name = sweep_name(latent_dim, beta)
+        print(name)
+        fit(
+            models[name],
+            nnx.Optimizer(models[name], adam, wrt=nnx.Param),
+            train_uint8[:-HELD_OUT],
+            steps=steps,
+            batch_size=BATCH_SIZE,
+            key=jax.random.key(seed),
+            beta=warm_up(beta, steps),
+            every=1000,
+            checkpoint=out.with_name(f"{out.name}.{name}.checkpoint"),
+        )
+    save_weights(out, models, {}, half=True)
+    load_weights(out, models)
+    figures = {name: evaluate(model, jax.random.key(seed), held_out) for name, model in models.items()}
+    about = provenance("latent-sweep", out, steps, seed) | {
+        "held_out_rate_and_distortion_bits_per_dim": json.dumps(
+            {n: [round(v, 4) for v in f] for n, f in figures.items()}
+        )
+    }
+    save_weights(out, models, about, half=True)
+    print("\n".join(f"{name}: {value}" for name, value in about.items()))
+
+
+def warm_up(beta: float, steps: int) -> Callable[[int], float]:
+    """The weight of the rate at each step: from 0 up to beta in a straight line, then beta."""
+    return lambda step: beta * min(1.0, step / (SWEEP_WARM_UP * steps))

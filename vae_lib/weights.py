@@ -42,6 +42,9 @@ def save_weights(path: str | Path, module: nnx.Module, metadata: Mapping[str, st
 def load_weights(path: str | Path, module: nnx.Module) -> dict[str, str]:
     """Set a module's arrays to those in `path`; the module is only changed once everything fits.
 
+    Args:
+      module: with arrays, or with their shapes only, as `nnx.eval_shape(new_model)` makes it without drawing weights.
+
     Returns:
       The file's metadata.
 
@@ -76,7 +79,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray
 
 
 def _flat(module: nnx.Module) -> dict[str, jax.Array]:
-    return {_name(path): variable[...] for path, variable in nnx.to_flat_state(nnx.state(module))}
+    return {_name(path): variable.get_value() for path, variable in nnx.to_flat_state(nnx.state(module))}
 
 
 def _name(path: tuple) -> str:
