@@ -1,6 +1,8 @@
 """The command line: what it makes, and one clear line instead of a traceback where it cannot."""
 
+import contextlib
 import functools
+import io
 import subprocess
 import sys
 
@@ -13,35 +15,44 @@ from vae_lib.training import train_step
 from vae_lib.weights import load_weights, read_weights
 
 
-@pytest.fixture
-def small_set(monkeypatch):
-    """Fashion-MNIST cut down to what a test can train on."""
+def cut_down(patch):
+    """Fashion-MNIST and the network, small enough for a test to train."""
     full = recipes.load_fashion_mnist
 
     def cut(split):
         x_uint8, labels = full("test")
         return (x_uint8[:200], labels[:200]) if split == "train" else (x_uint8[200:230], labels[200:230])
 
-    monkeypatch.setattr(recipes, "load_fashion_mnist", cut)
-    monkeypatch.setattr(recipes, "HELD_OUT", 20)
-    monkeypatch.setattr(recipes, "BOUND_SAMPLES", 2)
+    patch.setattr(recipes, "load_fashion_mnist", cut)
+    for name, value in {"HELD_OUT": 20, "BOUND_SAMPLES": 2, "WIDTH": 32}.items():
+        patch.setattr(recipes, name, value)
 
 
-def test_train_writes_weights_with_what_produced_them_and_can_be_repeated(tmp_path, capsys, small_set):
-    assert main(["train", "fashion-vae", "--out", str(tmp_path / "a.safetensors"), "--steps", "3"]) == 0
-    assert "test_negative_elbo_bits_per_dim" in capsys.readouterr().out
-    assert main(["train", "fashion-vae", "--out", str(tmp_path / "b.safetensors"), "--steps", "3"]) == 0
-    about, first = read_weights(tmp_path / "a.safetensors")
-    _, second = read_weights(tmp_path / "b.safetensors")
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Weights of three steps, the same once more, and with another seed; what the first run said."""
+    folder, said = tmp_path_factory.mktemp("trained"), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        cut_down(patch)
+        for name, seed in {"first": "0", "again": "0", "other": "1"}.items():
+            out = str(folder / f"{name}.safetensors")
+            assert main(["train", "fashion-vae", "--out", out, "--steps", "3", "--seed", seed]) == 0
+        load_weights(folder / "first.safetensors", recipes.new_fashion_vae())
+    return {path.stem: read_weights(path) for path in folder.glob("*.safetensors")}, said.getvalue()
+
+
+def test_train_writes_weights_with_what_produced_them(trained):
+    weights, said = trained
+    about, _ = weights["first"]
+    assert "test_negative_elbo_bits_per_dim" in said
     assert "--steps 3 --seed 0" in about["command"] and about["licence"] and len(about["data"].split()[-1]) == 64
     assert (
         3 < float(about["test_importance_weighted_bits_per_dim"]) <= float(about["test_negative_elbo_bits_per_dim"]) < 9
     )
-    assert all(np.array_equal(first[name], second[name]) for name in first)
-    load_weights(tmp_path / "a.safetensors", recipes.new_fashion_vae())
 
 
-def test_the_latent_sweep_stops_anywhere_and_goes_on_where_it_stopped(tmp_path, capsys, small_set, monkeypatch):
+def test_the_latent_sweep_stops_anywhere_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
+    cut_down(monkeypatch)
     monkeypatch.setattr(recipes, "SWEEP", [(2, 1.0), (3, 1.0), (3, 10)])
     whole, interrupted = tmp_path / "whole.safetensors", tmp_path / "interrupted.safetensors"
     assert main(["train", "latent-sweep", "--out", str(whole), "--steps", "4"]) == 0
@@ -66,11 +77,10 @@ def test_the_latent_sweep_stops_anywhere_and_goes_on_where_it_stopped(tmp_path, 
     assert {name.split(".")[0] for name in first} == {"dim_2_beta_1", "dim_3_beta_1", "dim_3_beta_10"}
 
 
-def test_another_seed_gives_other_weights(tmp_path, small_set):
-    for seed in ("0", "1"):
-        main(["train", "fashion-vae", "--out", str(tmp_path / f"{seed}.safetensors"), "--steps", "1", "--seed", seed])
-    first, second = (read_weights(tmp_path / f"{seed}.safetensors")[1] for seed in "01")
-    assert any(not np.array_equal(first[name], second[name]) for name in first)
+def test_training_can_be_repeated_and_another_seed_gives_other_weights(trained):
+    first, again, other = (trained[0][name][1] for name in ("first", "again", "other"))
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert any(not np.array_equal(first[name], other[name]) for name in first)
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,21 @@ def test_whatever_a_function_returns_gets_words(thing):
             exercise(lambda x: x.astype(np.uint8), [(np.arange(4.0),)]),
             "expected type uint8, got type bool",
         ),
-        (lambda x, y: (x, [y]), exercise(lambda x, y: (x, [y], x)), "expected 3 results, got 2."),
+        (
+            lambda x, y: (x, [y]),
+            exercise(lambda x, y: (x, [y], x)),
+            "expected 3 results of shapes (), (1,), (), got 2 results of shapes (), (1,).",
+        ),
+        (
+            lambda x: (x.sum(), x.max()),
+            exercise(lambda x: (x, x), [(np.arange(4.0),)]),
+            "expected 2 results of shapes (4,), (4,), got 1 result of shape (2,).",
+        ),
+        (
+            lambda x: (x, "a", x),
+            exercise(lambda x: (x, "a"), [(np.arange(4.0),)]),
+            "expected 2 results, got 3 results.",
+        ),
         (lambda x, y: (x, [y, y]), exercise(lambda x, y: (x, [y])), "expected shape (1,), got shape (2,)."),
         (lambda x, y: (x, [x]), exercise(lambda x, y: (x, [y])), "yours is 1 where 2 is right (ratio 0.5)."),
         (lambda x, y: b"ab", exercise(lambda x, y: b"abc"), "yours is b'ab' where b'abc' is right."),
@@ -232,6 +246,16 @@ def test_check_prints_the_verdict_and_remembers_it(monkeypatch, capsys):
         "✓ 99.1 correct: notice this.",
     ]
     assert engine.VERDICTS["99.1"].status == "correct"
+
+
+def test_long_words_are_printed_in_lines_that_break_between_words(monkeypatch, capsys):
+    words = "it is of no use to tell somebody what is wrong in a line that ends in the middle of a wo-rd; " * 3
+    monkeypatch.setattr(engine, "find", lambda exercise_id: dataclasses.replace(ADD, notice=words))
+    monkeypatch.setattr(engine, "VERDICTS", {})
+    engine.check("99.1", lambda x, y: x + y)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 2 and max(map(len, lines)) <= 100
+    assert " ".join(lines).split() == f"✓ 99.1 correct: {words}".split()
 
 
 @pytest.mark.parametrize("exercise_id", ["99.1", "", "a", 1.2])

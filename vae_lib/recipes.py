@@ -105,13 +105,15 @@ def provenance(name: str, out: Path, steps: int, seed: int) -> dict[str, str]:
     }
 
 
+jitted_bound = nnx.jit(importance_weighted, static_argnames="samples")
+
+
 def evidence_bits(model: VAE, key: Array, x_uint8: np.ndarray, batch_size: int = 500) -> float:
     """Importance-weighted bound on -log2 p(x) in bits per dimension, BOUND_SAMPLES draws, mean over all images."""
-    bound = nnx.jit(lambda model, key, x: importance_weighted(model, key, x, BOUND_SAMPLES).sum())
-    starts = range(0, len(x_uint8), batch_size)
-    total = sum(
-        float(bound(model, jax.random.fold_in(key, s), jnp.asarray(x_uint8[s : s + batch_size]))) for s in starts
-    )
+    total = 0.0
+    for start in range(0, len(x_uint8), batch_size):
+        batch = jnp.asarray(x_uint8[start : start + batch_size])
+        total += float(jitted_bound(model, jax.random.fold_in(key, start), batch, BOUND_SAMPLES).sum())
     return float(bits_per_dim(-total / len(x_uint8), math.prod(x_uint8.shape[1:])))
 
 

@@ -9,6 +9,7 @@ import importlib
 import inspect
 import linecache
 import signal
+import textwrap
 import threading
 import traceback
 import types
@@ -48,7 +49,7 @@ class Exercise:
       notice: what to notice once the answer is right.
       probe: how a function is put to the test: (function, *arguments) -> what is compared. The default calls it.
       rtol, atol: relative and absolute tolerance on numbers.
-      seconds: time limit for all cases together.
+      seconds: time limit for all cases together; ample, as a busy machine compiles JAX's operations slowly.
     """
 
     id: str
@@ -60,7 +61,7 @@ class Exercise:
     probe: Callable = lambda function, *arguments: function(*arguments)
     rtol: float = 1e-4
     atol: float = 1e-6
-    seconds: float = 20.0
+    seconds: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def check(exercise_id: str, answer: Callable) -> None:
         print(f"check: {error}")
         return
     VERDICTS[exercise_id] = verdict
-    print(verdict)
+    for line in str(verdict).split("\n"):  # Jupyter breaks a longer line in the middle of a word
+        print(textwrap.fill(line, 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 def judge(exercise: Exercise, answer: Callable) -> Verdict:
@@ -237,7 +239,7 @@ def _describe(thing: Any) -> str:
 def _other_kind(yours: list, right: list) -> str:
     """Words for answers that differ before any number does: in count, kind, shape, type, or by NaN; else empty."""
     if len(yours) != len(right):
-        return f"expected {len(right)} result{'s' * (len(right) > 1)}, got {len(yours)}."
+        return f"expected {_count(right)}, got {_count(yours)}."
     for mine, theirs in zip(yours, right, strict=True):
         if not isinstance(theirs, np.ndarray):
             if type(mine) is not type(theirs):
@@ -252,6 +254,14 @@ def _other_kind(yours: list, right: list) -> str:
         if np.isnan(mine).any() and not np.isnan(theirs).any():
             return "your result contains NaN: look for a logarithm of 0, 0/0, or infinity minus infinity."
     return ""
+
+
+def _count(results: list) -> str:
+    """How many results, and of which shapes where all are arrays: two numbers arrive as one array of shape (2,)."""
+    count = f"{len(results)} result{'s' * (len(results) != 1)}"
+    if not all(isinstance(result, np.ndarray) for result in results):
+        return count
+    return f"{count} of shape{'s' * (len(results) != 1)} {', '.join(str(result.shape) for result in results)}"
 
 
 def _same(exercise: Exercise, yours: list[list], right: list[list]) -> bool:

@@ -182,7 +182,6 @@ EXERCISES = [
         ],
         notice="sizes nearly always rise with quality, but nobody promises it. Encoders that must hit a size search like this, "
         "which is why they are slow; in notebook 12 our codec does it too.",
-        seconds=60,
     ),
     Exercise(
         id="00.4",

@@ -294,6 +294,17 @@ EXERCISES = [
                 "q's entropy.",
             ),
             Misconception(
+                "the prior's log(2 pi) stays",
+                _photon_wrong(lambda x, m, t: -0.5 * LOG_2PI),
+                "yours is {yours}, below {right} by log(2 pi)/2 = 0.919: the prior's density has that constant, but the "
+                "entropy log(s) + log(2 pi e)/2 has it too, and the two cancel.",
+            ),
+            Misconception(
+                "in bits",
+                lambda count, mean, log_std: _photon_oracle(count, mean, log_std) / math.log(2),
+                "yours is {yours}, {ratio} times {right}: that is 1/ln 2, so you answer in bits. The question is in nats.",
+            ),
+            Misconception(
                 "the entropy is log(s) + log(2 pi)/2",
                 _photon_wrong(lambda x, m, t: -0.5),
                 "yours is {yours}, exactly 1/2 below {right}: the mean of (z - m)^2 / (2 s^2) under q is 1/2, so the "

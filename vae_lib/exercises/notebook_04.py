@@ -289,7 +289,6 @@ EXERCISES = [
         probe=probe_sampler,
         rtol=0.12,
         atol=0.12,
-        seconds=60.0,  # mostly compilation
         misconceptions=[
             Misconception(
                 "exp(log_var) is the standard deviation",
