@@ -159,7 +159,7 @@ def test_pyplot_comes_in_through_plotting_only():
 
 @pytest.mark.skipif("vae" not in BUILT, reason="vae_lib.vae is not built yet")
 def test_importing_the_vae_costs_little_beyond_jax():
-    """Medians of three, in seconds of work; a busy machine slows both alike, so no more than JAX itself is right too."""
+    """Medians of three, in seconds of work; a busy machine slows both alike: no more than JAX is right too."""
     code = (
         "from time import process_time as now\nstart = now()\nimport jax\nmiddle = now()\nimport vae_lib.vae\n"
         "print(middle - start, now() - middle)"
