@@ -130,14 +130,16 @@ def decompress(options: argparse.Namespace) -> None:
     from vae_lib.images import encode_image
 
     check_output(options.file, options.picture, ".png")
-    codec.save(options.picture, encode_image(codec.decode(options.file.read_bytes(), codec.load_weights()), "PNG"))
+    weights = codec.load_weights()
+    codec.save(options.picture, encode_image(codec.decode(codec.load(options.file, weights), weights), "PNG"))
 
 
 def info(options: argparse.Namespace) -> None:
     """The ledger of a .vic file."""
     from vae_lib import codec
 
-    data, weights = options.file.read_bytes(), codec.load_weights()
+    weights = codec.load_weights()
+    data = codec.load(options.file, weights)
     header, parts = codec.read_header(data, weights), codec.ledger(data, weights)
     if options.json:
         parts = {part: round(size, 2) for part, size in parts.items()}
