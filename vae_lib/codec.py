@@ -268,7 +268,7 @@ def load(path: Path, weights: Weights) -> bytes:
         return start + file.read(MAX_BYTES_PER_BLOCK * blocks)
 
 
-def save(path: Path, content: bytes) -> None:
+def save(path: Path, content: bytes | memoryview) -> None:
     """Write a file under a temporary name, then rename it: no one ever meets half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
