@@ -32,6 +32,7 @@ from vae_lib.images import load_photographs
 
 SECONDS = 5  # that a file may take
 BYTES = 2_000_000_000  # that a process may take
+ONE_THREAD = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # for small pictures, more threads wait more than they work
 EMPTY = struct.pack("<II", 1, 0)  # a section without symbols: a state of 2^32
 EXTREMES = {"version": [0, 2, 255], "grey": [0, 1, 2, 255], "quality": [0, 100, 101, 255]}
 SIDES = [0, 1, 7, 8, 9, 1023, 1024, 1025, 8192, 32768, 65535]
@@ -278,7 +279,7 @@ def share(numbers: range) -> list[list]:
     rows: list[list] = []
     while len(numbers):
         command = [sys.executable, __file__, "--range", str(numbers.start), str(numbers.stop)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(command, env=ONE_THREAD, stdout=subprocess.PIPE, text=True)
         rows += map(json.loads, done.stdout.splitlines())
         numbers = range(rows[-1][0] + 1 if done.stdout else numbers.start, numbers.stop)
         if len(numbers):
