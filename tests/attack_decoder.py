@@ -71,9 +71,9 @@ def seal(file: File, weights: codec.CodecWeights) -> bytes:
 
 def originals(weights: codec.CodecWeights) -> list[bytes]:
     """Small files: colour, grey, a single pixel, and two tiles."""
-    x_uint8 = load_photographs("train")["bridge"]
-    grey = np.repeat(x_uint8[300:333, 300:317, 1:2], 3, axis=2)
-    pictures = [(x_uint8[200:240, 300:356], 60), (grey, 90), (x_uint8[:1, :1], 50), (x_uint8[400:405, :1030], 20)]
+    x_uint8 = load_photographs("train")["life"]
+    grey = np.repeat(x_uint8[352:385, 32:49, 1:2], 3, axis=2)
+    pictures = [(x_uint8[352:392, 132:188], 60), (grey, 90), (x_uint8[:1, :1], 50), (x_uint8[400:405, :1030], 20)]
     return [codec.encode(picture, weights, quality) for picture, quality in pictures]
 
 
