@@ -52,9 +52,7 @@ assert "jax" not in sys.modules  # so no flag of XLA can matter, and none does
 """
 
 
-@pytest.mark.parametrize(
-    ("threads", "core"), [("1", "Haswell"), ("2", "Haswell"), ("2", "SkylakeX"), ("2", "Prescott")]
-)
+@pytest.mark.parametrize(("threads", "core"), [("1", "Haswell"), ("2", "SkylakeX"), ("2", "Prescott")])
 def test_a_fresh_process_reads_the_recorded_symbols(threads, core):
     """With one and two threads, and with BLAS kernels of other processors, which sum in another order."""
     environment = os.environ | {"OPENBLAS_NUM_THREADS": threads, "OPENBLAS_CORETYPE": core}
