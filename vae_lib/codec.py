@@ -5,7 +5,6 @@ weighs each bit against the error that it saves. Neither side needs JAX. constri
 than `decoder.PythonReader`, and to the same bytes.
 """
 
-import os
 import struct
 import sys
 import zlib
@@ -250,13 +249,3 @@ class Copier:
         symbols = decoder.read(self.reader, scale)
         self.writer(symbols, scale)
         return symbols
-
-
-def save(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, then rename it: no one ever meets half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
