@@ -24,7 +24,7 @@ from vae_lib.metrics import bd_rate
 from vae_lib.training import Checkpoint, run
 from vae_lib.transforms import klt
 
-STEPS = 100_000
+STEPS = 50_000
 LEARNING_RATE, BASIS_LEARNING_RATE, WARM_UP = 1e-3, 5e-5, 500
 DECAY = 0.7  # of the run: from here on the learning rate falls to 0, on larger crops
 EARLY_CROPS, LATE_CROPS = (4, 128), (2, 256)  # how many, pixels a side
