@@ -1,4 +1,4 @@
-"""Our codecs beside the others, on the same images, in bytes and seconds (lossless files: notebook 09)."""
+"""Our lossless files beside the others', of the same images, in bytes and seconds (notebook 09)."""
 
 import functools
 import hashlib
