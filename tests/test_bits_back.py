@@ -407,5 +407,12 @@ def test_the_results_file_is_of_these_data_and_this_model():
     assert RESULTS["model"] == bits_back.integer_vae().id.hex()
 
 
+def test_files_made_many_at_a_time_are_those_made_alone():
+    x_uint8 = TEST_UINT8[:5]
+    files = lossless_benchmark.our_files(x_uint8)
+    assert files == [bits_back.encode(x_uint8[i : i + 1])[0] for i in range(5)]
+    assert np.array_equal(lossless_benchmark.our_images(files), x_uint8)
+
+
 def test_the_sample_of_the_results_file_comes_out_again():
     assert lossless_benchmark.sample() == RESULTS["sample"]

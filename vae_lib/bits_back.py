@@ -17,7 +17,7 @@ import functools
 import hashlib
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -530,21 +530,24 @@ def encode(
     if not (0 <= steps <= 255 and 1 <= lanes <= 65535):
         raise BitsBackError(f"expected 0 to 255 steps and 1 to 65,535 lanes, got {steps} and {lanes}")
     model, lanes = integer_vae(), min(lanes, len(x_uint8))
-    seeds = [initial_words(lane) for lane in range(lanes)]
-    stack = Lanes([STATE_MIN | int(words[0]) for words in seeds], [words[:0:-1] for words in seeds])
+    stack = seeded_lanes(range(lanes))
     found = []
     for images in track(rounds(len(x_uint8), lanes)[::-1]):
         found.append(push_images(stack, model, x_uint8[images], steps, batch_size))
     messages = [stack.to_bytes(lane) for lane in range(lanes)]
-    header = HEADER.pack(
-        MAGIC, VERSION, steps, lanes, SIDE, SIDE, len(x_uint8), model.id, zlib.crc32(x_uint8.tobytes())
-    )
-    header += np.array([len(message) // 4 for message in messages], "<u4").tobytes()
-    payload = b"".join(messages)
-    data = header + CRC.pack(zlib.crc32(header)) + payload + CRC.pack(zlib.crc32(payload))
+    data, lane_bytes = file_of(x_uint8, steps, messages), sum(map(len, messages))
     bits = Bits(*(np.concatenate(part[::-1]) for part in zip(*found, strict=True)))
     initial_bits = 32 * int(lanes + np.sum(INITIAL_WORDS - 1 - stack.lowest))
-    return data, Ledger(bits, len(data) - len(payload), initial_bits, len(payload))
+    return data, Ledger(bits, len(data) - lane_bytes, initial_bits, lane_bytes)
+
+
+def file_of(x_uint8: np.ndarray, steps: int, messages: Sequence[bytes]) -> bytes:
+    """The file of images whose lanes hold these messages: header, lengths, checksum, lanes, checksum."""
+    checksum = zlib.crc32(x_uint8.tobytes())
+    header = HEADER.pack(MAGIC, VERSION, steps, len(messages), SIDE, SIDE, len(x_uint8), integer_vae().id, checksum)
+    header += np.array([len(message) // 4 for message in messages], "<u4").tobytes()
+    payload = b"".join(messages)
+    return header + CRC.pack(zlib.crc32(header)) + payload + CRC.pack(zlib.crc32(payload))
 
 
 def decode(
@@ -576,6 +579,12 @@ def rounds(count: int, lanes: int) -> list[slice]:
     """Images that are coded together, one in each lane, in the order of the images; only the first may be short."""
     first = (count - 1) % lanes + 1
     return [slice(max(0, stop - lanes), stop) for stop in range(first, count + 1, lanes)]
+
+
+def seeded_lanes(seeds: Iterable[int]) -> Lanes:
+    """For each seed a lane with its initial bits and nothing else."""
+    piles = [initial_words(seed) for seed in seeds]
+    return Lanes([STATE_MIN | int(words[0]) for words in piles], [words[:0:-1] for words in piles])
 
 
 def initial_words(lane: int) -> np.ndarray:
