@@ -123,7 +123,7 @@ def parser() -> argparse.ArgumentParser:
     decode = actions.add_parser("decode", help="a file to images")
     decode.add_argument("file", type=Path, help="file that encode wrote")
     decode.add_argument("out", type=Path, help="folder to make, or a name that ends in .npy")
-    report = actions.add_parser("report", help="measure the whole test set; takes a quarter of an hour")
+    report = actions.add_parser("report", help="measure the whole test set; takes 20 minutes")
     report.add_argument("out", type=Path, help="file to write (.json)")
     return top
 
