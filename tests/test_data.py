@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import io
+import json
 import os
 import re
 import subprocess
@@ -65,6 +66,14 @@ def test_readme_names_the_pinned_packages() -> None:
     readme = (DATA / "README.md").read_text(encoding="utf-8")
     for package, (version, _) in prepare.PACKAGES.items():
         assert f"| `{package}` | {version} |" in readme
+
+
+def test_every_results_file_is_listed_with_the_command_that_it_names() -> None:
+    readme = (DATA / "README.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `results/(\S+)` \| .* \| `(.*)` \|$", readme, re.M))
+    files = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in (DATA / "results").iterdir()}
+    assert {name: results["command"] for name, results in files.items()} == listed
+    assert all(results[fact] for results in files.values() for fact in ("data", "machine", "model"))
 
 
 def test_fashion_mnist_has_its_official_sizes_and_balance() -> None:

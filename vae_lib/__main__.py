@@ -1,8 +1,10 @@
 """The command line: `python -m vae_lib --help` lists what it does."""
 
 import argparse
+import functools
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -54,6 +56,18 @@ Reads the saved outputs of the check cells and shows which exercises are done: â
 Save the notebook first; there is no other state.
 """
 
+BITS_BACK_HELP = """\
+Stores 28x28 grey images without loss, with bits back and the committed VAE, and gives them back bit for bit.
+
+  python -m vae_lib bits-back encode test.bb                 the official Fashion-MNIST test set
+  python -m vae_lib bits-back encode mine.bb FOLDER          the pictures of a folder, in the order of their names
+  python -m vae_lib bits-back decode mine.bb OUT             a new folder OUT with 00000.png, 00001.png ...
+  python -m vae_lib bits-back decode mine.bb OUT.npy         or one NumPy array (n, 28, 28, 1)
+  python -m vae_lib bits-back report results.json            measure the test set beside PNG, WebP, JPEG XL and xz
+
+A file holds pixels, not names. It can be read with the very weights it was made with, which it names by checksum.
+"""
+
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
@@ -97,6 +111,22 @@ def parser() -> argparse.ArgumentParser:
     progress.add_argument(
         "--notebooks", type=Path, default=NOTEBOOKS, help="folder of the notebooks (default: the course's)"
     )
+
+    bits_back = commands.add_parser(
+        "bits-back", help="store images without loss", description=BITS_BACK_HELP, formatter_class=style
+    )
+    actions = bits_back.add_subparsers(dest="action", required=True, metavar="ACTION")
+    encode = actions.add_parser("encode", help="images to a file")
+    encode.add_argument("file", type=Path, help="file to write")
+    encode.add_argument("folder", type=Path, nargs="?", help="folder of pictures (default: the bundled test set)")
+    encode.add_argument("--count", type=int, default=None, help="the first so many images only")
+    encode.add_argument("--steps", type=int, default=None, help="improve the posterior by so many steps (default 8)")
+    encode.add_argument("--lanes", type=int, default=None, help="messages side by side (default 32)")
+    decode = actions.add_parser("decode", help="a file to images")
+    decode.add_argument("file", type=Path, help="file that encode wrote")
+    decode.add_argument("out", type=Path, help="folder to make, or a name that ends in .npy")
+    report = actions.add_parser("report", help="measure the whole test set; takes 20 minutes")
+    report.add_argument("out", type=Path, help="file to write (.json)")
     return top
 
 
@@ -123,7 +153,7 @@ def compress(options: argparse.Namespace) -> None:
 
     check_output(options.picture, options.file, ".vic")
     data = codec.encode(load_image(options.picture), codec.load_weights(), options.quality)
-    codec.save(options.file, data)
+    _write(options.file, lambda temporary: temporary.write_bytes(data))
 
 
 def decompress(options: argparse.Namespace) -> None:
@@ -135,7 +165,7 @@ def decompress(options: argparse.Namespace) -> None:
     check_output(options.file, options.picture, ".png")
     weights, png = codec.load_weights(), io.BytesIO()
     Image.fromarray(codec.decode(codec.load(options.file, weights), weights)).save(png, "PNG")
-    codec.save(options.picture, png.getbuffer())
+    _write(options.picture, lambda temporary: temporary.write_bytes(png.getbuffer()))
 
 
 def info(options: argparse.Namespace) -> None:
@@ -194,7 +224,97 @@ def train(options: argparse.Namespace) -> None:
         recipe(options.out, steps=options.steps, seed=options.seed)
 
 
-COMMANDS = {"compress": compress, "decompress": decompress, "info": info, "train": train, "progress": progress}
+def bits_back(options: argparse.Namespace) -> None:
+    """Encode, decode or report."""
+    {"encode": encode, "decode": decode, "report": report}[options.action](options)
+
+
+def encode(options: argparse.Namespace) -> None:
+    """Write a bits-back file and say where its bytes went."""
+    from vae_lib import bits_back as codec
+    from vae_lib.images import load_fashion_mnist, load_grey_folder
+
+    _check_new(options.file)
+    x_uint8 = load_fashion_mnist("test")[0] if options.folder is None else load_grey_folder(options.folder)
+    if options.count is not None and not 1 <= options.count <= len(x_uint8):
+        raise ValueError(f"expected a count from 1 to {len(x_uint8):,}, got {options.count}")
+    given = {name: getattr(options, name) for name in ("steps", "lanes") if getattr(options, name) is not None}
+    data, ledger = codec.encode(x_uint8[: options.count], **given, track=_progress_bar("encoding"))
+    _write(options.file, lambda temporary: temporary.write_bytes(data))
+    print(ledger)
+
+
+def decode(options: argparse.Namespace) -> None:
+    """Write the images of a bits-back file; nothing is written unless all came back as they were."""
+    import numpy as np
+
+    from vae_lib import bits_back as codec
+    from vae_lib.images import encode_image
+
+    _check_new(options.out)
+    x_uint8 = codec.decode(options.file.read_bytes(), track=_progress_bar("decoding"))
+
+    def write(temporary: Path) -> None:
+        if options.out.suffix == ".npy":
+            with temporary.open("wb") as file:
+                np.save(file, x_uint8)
+        else:
+            temporary.mkdir()
+            for i, image in enumerate(x_uint8):
+                (temporary / f"{i:05}.png").write_bytes(encode_image(image, "PNG"))
+
+    _write(options.out, write)
+    print(f"{len(x_uint8):,} images of 28x28, equal to their checksum")
+
+
+def report(options: argparse.Namespace) -> None:
+    """Measure our files and the others' on the official test set; write what was measured."""
+    from vae_lib.lossless_benchmark import lossless_report
+
+    if options.out.suffix != ".json" or not options.out.parent.is_dir():
+        raise ValueError(f"expected a name that ends in .json in an existing folder, got {options.out}")
+    figures = json.dumps(lossless_report(), indent=2) + "\n"
+    _write(options.out, lambda temporary: temporary.write_text(figures, encoding="utf-8"))
+
+
+def _progress_bar(what: str):
+    from tqdm import tqdm
+
+    return functools.partial(tqdm, desc=what, file=sys.stdout, leave=False, unit="round", disable=None)
+
+
+def _check_new(path: Path) -> None:
+    """Before a long computation: whether its result can be written."""
+    if path.exists():
+        raise ValueError(f"expected a new name, got {path}, which exists")
+    if not path.parent.is_dir():
+        raise ValueError(f"expected an existing folder for {path.name}, got {path.parent}")
+
+
+def _write(path: Path, write) -> None:
+    """Write under a temporary name, then rename: nobody meets half a file, or half a folder."""
+    import shutil
+
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise OSError(f"{path}: not written: {error.strerror}") from None
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)
+
+
+COMMANDS = {
+    "compress": compress,
+    "decompress": decompress,
+    "info": info,
+    "bits-back": bits_back,
+    "train": train,
+    "progress": progress,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

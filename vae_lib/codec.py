@@ -5,7 +5,6 @@ weighs each bit against the error that it saves. Neither side needs JAX. constri
 than `decoder.PythonReader`, and to the same bytes.
 """
 
-import os
 import struct
 import sys
 import zlib
@@ -266,15 +265,3 @@ def load(path: Path, weights: Weights) -> bytes:
         header = read_header(start, weights)
         blocks = -(-header.height // BLOCK) * -(-header.width // BLOCK)
         return start + file.read(MAX_BYTES_PER_BLOCK * blocks)
-
-
-def save(path: Path, content: bytes | memoryview) -> None:
-    """Write a file under a temporary name, then rename it: no one ever meets half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(f"{path}: not written: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)

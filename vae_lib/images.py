@@ -114,6 +114,31 @@ def load_image(path: str | Path) -> np.ndarray:
     return np.array(picture.convert("RGB"))
 
 
+def load_grey_folder(folder: str | Path) -> np.ndarray:
+    """Load all picture files of a folder, grey and of one size, in the order of their names.
+
+    Returns:
+      (n, height, width, 1) uint8.
+
+    Raises:
+      DataError: no such folder, no files in it, one that is no picture, has colours or another size than the first.
+    """
+    if not Path(folder).is_dir():
+        raise DataError(f"{folder}: expected a folder of pictures, got none")
+    paths = sorted(path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith("."))
+    if not paths:
+        raise DataError(f"{folder}: expected pictures, got an empty folder")
+    images: list[np.ndarray] = []
+    for path in paths:
+        x_uint8 = load_image(path)
+        if (x_uint8 != x_uint8[..., :1]).any():
+            raise DataError(f"{path}: expected a grey picture, got colours")
+        if images and x_uint8.shape[:2] != images[0].shape[:2]:
+            raise DataError(f"{path}: expected {images[0].shape[:2]} pixels as before, got {x_uint8.shape[:2]}")
+        images.append(x_uint8[..., :1])
+    return np.stack(images)
+
+
 def encode_image(x_uint8: np.ndarray, format: str, **options) -> bytes:
     """The bytes of an image file in one of Pillow's formats; options as in Pillow's documentation.
 
