@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import bjontegaard
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,3 +59,31 @@ def test_a_raw_colour_image_costs_24_bits_per_pixel():
 def test_a_halving_of_probability_is_one_bit():
     assert metrics.to_bits(math.log(2)) == pytest.approx(1)
     assert metrics.bits_per_dim(784 * math.log(256), 784) == pytest.approx(8)
+
+
+CURVES = json.loads((Path(__file__).parent / "kodak_curves.json").read_text())["curves"]
+
+
+@pytest.mark.parametrize("name", [name for name in CURVES if name != "WebP"])
+def test_bd_rate_agrees_with_the_public_package(name):
+    """On published curves; bjontegaard integrates in logarithms of base 10, over the same piecewise cubics."""
+    ours, reference = CURVES[name], CURVES["WebP"]
+    arguments = reference["bits_per_pixel"], reference["psnr"], ours["bits_per_pixel"], ours["psnr"]
+    public = bjontegaard.bd_rate(*arguments, method="pchip", require_matching_points=False, min_overlap=0)
+    percent, low, high = metrics.bd_rate(*arguments[2:], *arguments[:2])
+    assert percent == pytest.approx(public, abs=0.1)
+    assert low == max(min(ours["psnr"]), min(reference["psnr"])) and high == min(
+        max(ours["psnr"]), max(reference["psnr"])
+    )
+
+
+def test_bd_rate_of_half_the_bits_is_minus_fifty():
+    rates, psnrs = np.array([0.1, 0.3, 0.9, 2.0]), [25.0, 30.0, 35.0, 40.0]
+    assert metrics.bd_rate(rates / 2, psnrs, rates, psnrs) == pytest.approx((-50, 25, 40))
+
+
+def test_bd_rate_refuses_curves_that_it_cannot_compare():
+    with pytest.raises(ValueError, match="share a range"):
+        metrics.bd_rate([1, 2], [20, 25], [1, 2], [30, 35])
+    with pytest.raises(ValueError, match="rises"):
+        metrics.bd_rate([1, 2], [25, 20], [1, 2], [20, 25])

@@ -109,12 +109,13 @@ def lmbda_of(quality: float) -> float:
     return LMBDA_LOW * (LMBDA_HIGH / LMBDA_LOW) ** (quality / 100)
 
 
-def encode(x_uint8: np.ndarray, weights: CodecWeights, quality: int = 50) -> bytes:
+def encode(x_uint8: np.ndarray, weights: CodecWeights, quality: int = 50, quantiser: Callable | None = None) -> bytes:
     """The bytes of a `.vic` file.
 
     Args:
       x_uint8: (height, width, 3) RGB; stored as grey where the three channels are equal everywhere.
       quality: from 0 (small) to 100 (good).
+      quantiser: chooses the symbols; `quantise` if None.
 
     Raises:
       CodecError: an image or a quality that the format cannot hold.
@@ -129,7 +130,7 @@ def encode(x_uint8: np.ndarray, weights: CodecWeights, quality: int = 50) -> byt
     start += struct.pack("<I", zlib.crc32(start))
     data, checksum = [start], zlib.crc32(start)
     for place in progress(list(decoder.tiles(header)), "encoding"):
-        for writer in encode_tile(analyse(x_uint8, place, quality, weights), quality, weights):
+        for writer in encode_tile(analyse(x_uint8, place, quality, weights), quality, weights, quantiser or quantise):
             content = writer.section()
             checksum = zlib.crc32(content, checksum)
             data += [SECTION.pack(len(content), checksum), content]
@@ -142,8 +143,8 @@ def decode(data: bytes, weights: CodecWeights) -> np.ndarray:
 
 
 def progress(items: list, what: str):
-    """The items with a progress bar, shown only when the work takes longer than two seconds."""
-    return tqdm(items, desc=what, unit="tile", file=sys.stderr, leave=False, delay=2)
+    """The items with a progress bar, shown in a terminal when the work takes longer than two seconds."""
+    return tqdm(items, desc=what, unit="tile", file=sys.stderr, leave=False, delay=2, disable=None)
 
 
 def analyse(x_uint8: np.ndarray, place: tuple[slice, slice], quality: int, weights: Weights) -> np.ndarray:

@@ -30,6 +30,7 @@ DECAY = 0.7  # of the run: from here on the learning rate falls to 0, on larger 
 EARLY_CROPS, LATE_CROPS = (4, 128), (2, 256)  # how many, pixels a side
 QUALITIES = np.linspace(0, 1, 5)  # watched on the validation photographs
 WATCHED = 4  # during the run, every fourth of the validation photographs
+RIVALS = ("JPEG", "WebP")  # compared with at the end
 EVERY = 1000  # steps from one record, and checkpoint, to the next
 COUNTED, COUNTED_QUALITIES, COUNTING_ROUNDS = 70, range(0, 101, 20), 3  # photographs, qualities, rounds of the tables
 
@@ -161,9 +162,9 @@ def train_codec(
     records = fit_codec(model, photographs, validation[::WATCHED], steps, seed, EVERY, checkpoint)
     arrays = freezing.freeze(freezing.named_arrays(model))
     freezing.count(arrays, photographs[:: max(1, len(photographs) // COUNTED)], COUNTED_QUALITIES, COUNTING_ROUNDS)
-    curves = {name: benchmark.sweep(validation, benchmark.rival(name), q) for name, q in benchmark.QUALITIES.items()}
-    curves["ours"] = benchmark.sweep(validation, benchmark.ours(codec.CodecWeights(arrays)), benchmark.OUR_QUALITIES)
-    gains = {name: bd_rate(*curves["ours"], *curves[name])[0] for name in benchmark.OPTIONS}
+    codes = {name: benchmark.rival(name) for name in RIVALS} | {"ours": benchmark.ours(codec.CodecWeights(arrays))}
+    curves = {name: benchmark.sweep(validation, code, benchmark.QUALITIES[name]) for name, code in codes.items()}
+    gains = {name: bd_rate(*curves["ours"], *curves[name])[0] for name in RIVALS}
     about = {
         "command": f"python -m vae_lib train codec --photos {' '.join(f.name for f in folders)} "
         f"--validation {validation_folder.name} --out {out.name} --steps {steps} --seed {seed}",

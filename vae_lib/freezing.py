@@ -1,6 +1,6 @@
 """From a trained codec to its weights file: integers for the entropy model, counted tables (notebooks 11, 12)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from flax import nnx
@@ -23,15 +23,18 @@ def named_arrays(model: nnx.Module) -> dict[str, np.ndarray]:
 
 
 def freeze(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Arrays of a trained model by name -> those of the weights file, tables still missing."""
+    """Arrays of a trained model by name -> those of the weights file, with tables yet to be counted."""
     frozen = {}
     for name, value in arrays.items():
-        if name.startswith(("analysis", "synthesis", "prior.hyper_analysis")):
-            frozen[name.removeprefix("prior.")] = value.astype(np.float16 if value.ndim > 1 else np.float32)
-    for name in ("analysis.basis", "synthesis.basis"):
-        frozen[name] = arrays[name].astype(np.float32)
-    frozen["gains.log_gain"] = arrays["gains.log_gain"].astype(np.float32)
-    frozen |= {
+        if name.startswith(("analysis", "synthesis", "gains")):
+            whole = value.ndim == 1 or name.endswith("basis") or name.startswith("gains")
+            frozen[name] = value.astype(np.float32 if whole else np.float16)
+    return frozen | freeze_prior(arrays)
+
+
+def freeze_prior(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of a trained entropy model, "prior. ...", in integers, but for the encoder's part of it."""
+    frozen = {
         "hyper.one.kernel": integers(arrays["prior.hyper_synthesis.one.kernel"] / 8, 16),
         "hyper.one.bias": integers(arrays["prior.hyper_synthesis.one.bias"], 16),
         "hyper.two.kernel": integers(arrays["prior.hyper_synthesis.two.kernel"], 12),
@@ -54,6 +57,9 @@ def freeze(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         }
         if group + 1 < len(GROUPS):
             frozen[f"near.{group}.kernel"] = integers(arrays[f"prior.near.{group}.kernel"], 12)
+    for name, value in arrays.items():
+        if name.startswith("prior.hyper_analysis"):
+            frozen[name.removeprefix("prior.")] = value.astype(np.float16 if value.ndim > 1 else np.float32)
     frozen["inward"] = np.zeros((SCALES, 4), np.int16)
     frozen["tables"] = starting_tables(arrays["prior.density.weight"], arrays["prior.density.ratio"])
     return frozen
@@ -80,14 +86,15 @@ def starting_tables(weight: np.ndarray, ratio: np.ndarray) -> np.ndarray:
 
 
 class Counter:
-    """The encoder's quantiser, which counts how often each symbol came with each scale, and where its latents lay."""
+    """A quantiser, the encoder's own, that counts how often each symbol came with each scale, and where latents lay."""
 
-    def __init__(self):
+    def __init__(self, quantiser: Callable = codec.quantise):
+        self.quantiser = quantiser
         self.counts = np.zeros((SCALES, 2 * SYMBOL_MAX + 1))
         self.inside, self.seen = np.zeros((SCALES, 4)), np.zeros((SCALES, 4))
 
     def __call__(self, residual: np.ndarray, scale: np.ndarray, worth: np.ndarray, weights: CodecWeights) -> np.ndarray:
-        symbols = codec.quantise(residual, scale, worth, weights)
+        symbols = self.quantiser(residual, scale, worth, weights)
         self.count(symbols, scale)
         busy = symbols != 0
         size = np.abs(symbols[busy]).astype(int)
@@ -100,7 +107,13 @@ class Counter:
         np.add.at(self.counts, (np.asarray(scale), np.asarray(symbols, np.int64) + SYMBOL_MAX), 1)
 
 
-def count(arrays: dict[str, np.ndarray], photographs: list[np.ndarray], qualities: Sequence[int], rounds: int) -> None:
+def count(
+    arrays: dict[str, np.ndarray],
+    photographs: list[np.ndarray],
+    qualities: Sequence[int],
+    rounds: int,
+    quantiser: Callable = codec.quantise,
+) -> None:
     """Replace tables and reconstruction points by what the encoder itself does on photographs; changes `arrays`.
 
     Tables decide what the quantiser chooses, and its choices the tables: hence the rounds. A table is symmetric;
@@ -108,7 +121,7 @@ def count(arrays: dict[str, np.ndarray], photographs: list[np.ndarray], qualitie
     """
     assumed = np.diff(arrays["tables"]) / 2**PRECISION
     for _ in range(rounds):
-        weights, counter = CodecWeights(arrays), Counter()
+        weights, counter = CodecWeights(arrays), Counter(quantiser)
         for x_uint8 in photographs:
             for quality in qualities:
                 whole = slice(0, -(-x_uint8.shape[0] // BLOCK)), slice(0, -(-x_uint8.shape[1] // BLOCK))
