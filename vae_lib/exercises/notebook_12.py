@@ -68,7 +68,6 @@ def _salvage_oracle(data: bytes, count: int) -> list[bytes]:
 def _salvage(
     data: bytes,
     count: int,
-    first: int | None = None,
     chained: bool = True,
     verify: bool = True,
     whole: bool = True,
@@ -77,7 +76,7 @@ def _salvage(
 ) -> list[bytes]:
     place = HEADER.size
     contents: list[bytes] = []
-    checksum = zlib.crc32(data[: HEADER.size]) if first is None else first
+    checksum = zlib.crc32(data[: HEADER.size])
     while len(contents) < count and len(data) >= place + SECTION.size:
         length, expected = SECTION.unpack_from(data, place)
         content = data[place + SECTION.size : place + SECTION.size + length]
@@ -120,13 +119,8 @@ SALVAGE = Exercise(
         Misconception(
             "each checksum is of its own section",
             lambda data, count: _salvage(data, count, chained=False),
-            "you compute each checksum from its own content alone, so none matches. Each goes on from the one before: "
-            "zlib.crc32(content, checksum).",
-        ),
-        Misconception(
-            "the chain starts at the first section",
-            lambda data, count: _salvage(data, count, first=0),
-            "your chain starts with nothing, so the first section already looks damaged. It starts with the checksum of the whole header.",
+            "no section passes. Each checksum goes on from the one before, zlib.crc32(content, checksum), and the first one from that of the "
+            "whole header.",
         ),
         Misconception(
             "the damaged section is still worth something",
@@ -158,7 +152,9 @@ def _layers(rng: np.random.Generator) -> list[tuple]:
     ):
         kernel = rng.integers(-4000, 4000, (inputs, outputs))
         cases.append((kernel, rng.integers(-200_000, 200_000, outputs), low, high))
-    cases.append((np.array([[300], [-200]]), np.array([-90_000]), 0, 10))  # where the bias decides
+    cases.append((np.array([[300], [-200]]), np.array([-90_000]), 0, 10))  # the bias alone is the worst
+    cases.append((np.array([[300], [200]]), np.array([-1000]), 0, 10))  # the bias only helps
+    cases.append((np.array([[100], [-90]]), np.array([0]), 2, 9))  # no input can be 0, but its term can come later
     return cases
 
 
