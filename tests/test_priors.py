@@ -48,6 +48,27 @@ def test_a_density_is_one_and_costs_least_at_zero():
         assert jnp.argmin(bits) == 3000
 
 
+def test_a_channel_prior_gives_each_channel_a_density_of_its_own():
+    prior, gain = priors.ChannelPrior(np.array([0.5, 8.0, 100.0])), jnp.ones((1, 3))
+    k = jnp.arange(-3000.0, 3001.0)[None, :, None, None] + jnp.zeros(3)
+    bits = prior(k, gain)
+    assert np.allclose(jnp.sum(2**-bits, axis=(0, 1, 2)), 1, atol=1e-3)
+    y = jnp.round(jax.random.normal(jax.random.key(0), (1, 200, 20, 3)) * jnp.array([0.5, 8.0, 100.0]))
+    mean_bits = prior(y, gain).mean(axis=(0, 1, 2))
+    gaussian_bits = 0.5 * np.log2(2 * np.pi * np.e * np.array([8.0, 100.0]) ** 2)
+    assert (np.abs(mean_bits[1:] - gaussian_bits) < 0.3).all() and mean_bits[0] < 1.5
+
+
+def test_a_step_half_as_long_costs_each_symbol_of_a_channel_prior_one_bit_more():
+    prior = priors.ChannelPrior(np.array([40.0, 90.0]))
+    z = 60 * jax.random.normal(jax.random.key(0), (2, 30, 40, 2))
+    coarse, fine = (prior(jnp.round(gain * z), jnp.full((2, 2), gain)).mean(axis=(1, 2)) for gain in (0.5, 1.0))
+    assert np.allclose(fine - coarse, 1, atol=0.02)
+    prior.power[...] = jnp.array([1.0, 0.0])  # now the second channel's scale takes no notice of the gain
+    one, two = (prior(jnp.round(z), jnp.full((2, 2), gain)) for gain in (0.5, 1.0))
+    assert (one[..., 1] == two[..., 1]).all() and (one[..., 0] != two[..., 0]).any()
+
+
 def test_starting_tables_cost_what_the_density_says(model):
     tables = starting_tables(np.asarray(model.prior.density.weight[...]), np.asarray(model.prior.density.ratio[...]))
     k = jnp.arange(-20.0, 21.0)

@@ -1,4 +1,4 @@
-"""Entropy models of latents, as they are trained: hyperprior and context (built in notebook 11).
+"""Entropy models of latents, as they are trained: per channel (notebook 10), hyperprior and context (notebook 11).
 
 Latents come here in steps: y = z * gain, so that rounding y quantises z. All log scales are natural logarithms of
 numbers of steps. `decoder.py` runs the same networks in integers; `freezing.py` rounds the trained ones.
@@ -34,6 +34,25 @@ class Density(nnx.Module):
             per_scale = jnp.exp(-log_scale - ratio)
             p += (1 - OUTLIERS) * share * (jax.nn.sigmoid(near * per_scale) - jax.nn.sigmoid(far * per_scale))
         return -jnp.log2(p + 1e-9)
+
+
+class ChannelPrior(nnx.Module):
+    """One density for each channel, the same in every block of every image; its scale follows the gain."""
+
+    def __init__(self, std: np.ndarray):
+        """
+        Args:
+          std: (channels,) typical standard deviation of a latent channel at a gain of 1: where the scales start.
+        """
+        self.density = Density()
+        self.log_scale = nnx.Param(jnp.log(jnp.asarray(std)) - 0.5)  # at a gain of 1
+        self.power = nnx.Param(jnp.ones(len(std)))
+
+    def __call__(self, y: Array, gain: Array) -> Array:
+        """Bits of each symbol; y: (batch, rows, columns, channels) in steps, gain: (batch, channels)."""
+        log_scale = self.log_scale[...] + self.power[...] * jnp.log(gain)[:, None, None]
+        log_scale = jnp.broadcast_to(jnp.clip(log_scale, LOG_SCALE_MIN, LOG_SCALE_MAX), y.shape)
+        return self.density(y, log_scale)
 
 
 def round_through(x: Array) -> Array:
