@@ -1,6 +1,7 @@
 """The command line: `python -m vae_lib --help` lists what it does."""
 
 import argparse
+import io
 import json
 import sys
 from pathlib import Path
@@ -105,9 +106,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         COMMANDS[options.command](options)
     except KeyboardInterrupt:
+        print(f"vae_lib {options.command}: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        if type(error).__module__.startswith("vae_lib") or isinstance(error, (ValueError, OSError)):
+        if type(error).__module__.startswith("vae_lib") or isinstance(error, (ValueError, OSError, MemoryError)):
             print(f"vae_lib {options.command}: {error}", file=sys.stderr)
             return 2
         raise
@@ -126,18 +128,22 @@ def compress(options: argparse.Namespace) -> None:
 
 def decompress(options: argparse.Namespace) -> None:
     """.vic file to PNG."""
+    from PIL import Image
+
     from vae_lib import codec
-    from vae_lib.images import encode_image
 
     check_output(options.file, options.picture, ".png")
-    codec.save(options.picture, encode_image(codec.decode(options.file.read_bytes(), codec.load_weights()), "PNG"))
+    weights, png = codec.load_weights(), io.BytesIO()
+    Image.fromarray(codec.decode(codec.load(options.file, weights), weights)).save(png, "PNG")
+    codec.save(options.picture, png.getbuffer())
 
 
 def info(options: argparse.Namespace) -> None:
     """The ledger of a .vic file."""
     from vae_lib import codec
 
-    data, weights = options.file.read_bytes(), codec.load_weights()
+    weights = codec.load_weights()
+    data = codec.load(options.file, weights)
     header, parts = codec.read_header(data, weights), codec.ledger(data, weights)
     if options.json:
         parts = {part: round(size, 2) for part, size in parts.items()}

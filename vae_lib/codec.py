@@ -38,6 +38,7 @@ from vae_lib.decoder import (
 from vae_lib.entropy_coding import PRECISION, CorruptMessage
 from vae_lib.images import DATA_FOLDER
 
+MAX_BYTES_PER_BLOCK = 768  # of any file: a symbol costs at most 24 bits, and a block has 192 and at most 32 more
 WEIGHTS = DATA_FOLDER / "models" / "codec.safetensors"
 LMBDA_LOW, LMBDA_HIGH = 0.0007, 0.35  # of quality 0 and quality 100
 
@@ -63,17 +64,18 @@ class FastReader:
     """`decoder.PythonReader` in Rust."""
 
     def __init__(self, section: bytes, weights: CodecWeights):
-        if len(section) < 8 or len(section) % 4:
-            raise CorruptMessage(f"expected a section of at least two whole words of 4 bytes, got {len(section)} bytes")
         self.coder = constriction.stream.stack.AnsCoder(np.frombuffer(section, "<u4")[::-1].astype(np.uint32))
         self.models = weights.models
 
     def __call__(self, scale: int, count: int) -> np.ndarray:
-        return self.coder.decode(self.models[scale], count) - SYMBOL_MAX
+        symbols = self.coder.decode(self.models[scale], count) - SYMBOL_MAX
+        if self.coder.num_words() < 2:  # the state fell below 2^32, and there was no word left to raise it
+            raise CorruptMessage("the section ended before its last symbol")
+        return symbols
 
     def finish(self) -> None:
         if self.coder.get_compressed().tolist() != [0, 1]:  # the words of `entropy_coding.EMPTY`
-            raise CorruptMessage("expected the section to end with its last symbol, got more or less")
+            raise CorruptMessage("expected the section to end with its last symbol, got more")
 
 
 class Writer:
@@ -226,14 +228,19 @@ def ledger(data: bytes, weights: CodecWeights) -> dict[str, float]:
     contents = decoder.sections(data, 2 * len(places))
     group_of_pass = [number for number, (_, _, passes) in enumerate(GROUPS) for _ in range(passes)]
     hyper_bits, bits = 0.0, np.zeros(len(GROUPS))
-    for (rows, columns), *pair in zip(places, contents[::2], contents[1::2], strict=True):
-        size = rows.stop - rows.start, columns.stop - columns.start
-        hyper, latent = (Copier(section, weights) for section in pair)
-        h_hat = hyper.visit(None, None, None, decoder.hyper_scale(size, header.quality, weights))
-        state = decoder.hyper_features(h_hat, header.quality, weights)[: size[0], : size[1]]
-        decoder.walk(state, weights, latent.visit)
-        hyper_bits += sum(hyper.writer.bits)
-        bits += np.bincount(group_of_pass, latent.writer.bits)
+    try:
+        for (rows, columns), *pair in zip(places, contents[::2], contents[1::2], strict=True):
+            size = rows.stop - rows.start, columns.stop - columns.start
+            hyper, latent = (Copier(section, weights) for section in pair)
+            h_hat = hyper.visit(None, None, None, decoder.hyper_scale(size, header.quality, weights))
+            state = decoder.hyper_features(h_hat, header.quality, weights)[: size[0], : size[1]]
+            decoder.walk(state, weights, latent.visit)
+            hyper.reader.finish()
+            latent.reader.finish()
+            hyper_bits += sum(hyper.writer.bits)
+            bits += np.bincount(group_of_pass, latent.writer.bits)
+    except CorruptMessage as error:
+        raise CodecError(f"damaged: {error}") from None
     spent = {"header": float(HEADER.size), "lengths and checksums of the sections": float(SECTION.size * len(contents))}
     spent["hyper-latent"] = hyper_bits / 8
     spent |= {f"latent, channels {low} to {high - 1}": b / 8 for (low, high, _), b in zip(GROUPS, bits, strict=True)}
@@ -252,11 +259,22 @@ class Copier:
         return symbols
 
 
-def save(path: Path, content: bytes) -> None:
+def load(path: Path, weights: Weights) -> bytes:
+    """The bytes of a `.vic` file: the header is judged before the rest is read, and no more read than can be right."""
+    with path.open("rb") as file:
+        start = file.read(HEADER.size)
+        header = read_header(start, weights)
+        blocks = -(-header.height // BLOCK) * -(-header.width // BLOCK)
+        return start + file.read(MAX_BYTES_PER_BLOCK * blocks)
+
+
+def save(path: Path, content: bytes | memoryview) -> None:
     """Write a file under a temporary name, then rename it: no one ever meets half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(f"{path}: not written: {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)

@@ -135,6 +135,8 @@ def sections(data: bytes, count: int) -> list[bytes]:
         checksum = zlib.crc32(content, checksum)
         if checksum != expected:
             raise CodecError(f"damaged: the checksum of section {number} of {count} does not match")
+        if length < 8 or length % 4 or not any(content[:4]):
+            raise CodecError(f"damaged: section {number} of {count} does not hold whole words that start with a state")
         contents.append(content)
         place += SECTION.size + length
     if place != len(data):

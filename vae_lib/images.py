@@ -7,6 +7,7 @@ measured on other pixels.
 import gzip
 import hashlib
 import io
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -93,11 +94,13 @@ def load_image(path: str | Path) -> np.ndarray:
 
     Raises:
       DataError: no such file, not a picture, damaged, or of a kind that RGB cannot hold: transparency (which would be
-        lost), CMYK, grey of 16 bits.
+        lost), CMYK, grey of 16 bits, more than 89 megapixels.
     """
     try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+            picture = Image.open(path)  # no more than Pillow's 89 megapixels
+        with picture:
+            ImageOps.exif_transpose(picture, in_place=True)
             picture.load()
     except FileNotFoundError:
         raise DataError(f"{path}: expected a picture, got no such file") from None
