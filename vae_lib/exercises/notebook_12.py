@@ -36,7 +36,7 @@ def _flip(data: bytes, place: int) -> bytes:
 
 def _damaged(rng: np.random.Generator) -> list[tuple]:
     """Whole, cut in a content, cut in a head, a flipped content, a flipped checksum, swapped sections, more after it."""
-    data, places = _file(rng, (12, 40, 9, 33))
+    data, places = _file(rng, (12, 40, 8, 36))
     ends = [*places[1:], len(data)]
     swapped = data[: places[1]] + data[places[2] : ends[2]] + data[places[1] : ends[1]] + data[ends[2] :]
     return [
