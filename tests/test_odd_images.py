@@ -222,7 +222,7 @@ def test_ctrl_c_while_the_output_is_written_leaves_nothing(pair, capsys, monkeyp
 
 SLOW = """
 import signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, even where a shell put pytest in the background
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, also where pytest runs in the background
 from vae_lib import codec
 from vae_lib.__main__ import main
 def encode_tile(*arguments):
