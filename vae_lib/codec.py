@@ -139,7 +139,14 @@ def encode(x_uint8: np.ndarray, weights: CodecWeights, quality: int = 50, quanti
 
 def decode(data: bytes, weights: CodecWeights) -> np.ndarray:
     """The image in a `.vic` file: (height, width, 3) uint8, or (height, width) if grey; CodecError as `decoder`."""
-    return decoder.decode(data, weights, FastReader)
+    with progress(list(decoder.tiles(read_header(data, weights))), "decoding") as bar:
+
+        class WatchedReader(FastReader):
+            def __init__(self, section: bytes, weights: CodecWeights):
+                bar.update(0.5)  # a tile has two sections
+                super().__init__(section, weights)
+
+        return decoder.decode(data, weights, WatchedReader)
 
 
 def progress(items: list, what: str):
