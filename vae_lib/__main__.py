@@ -221,12 +221,17 @@ def info(options: argparse.Namespace) -> None:
         print(f"{part:38s} {size:12,.1f} {size / len(data):6.1%}")
 
 
+def check_folder(target: Path) -> None:
+    """ValueError unless the folder that `target` is to be written into exists."""
+    if not target.parent.is_dir():
+        raise ValueError(f"expected an existing folder for {target.name}, got {target.parent}")
+
+
 def check_output(source: Path, target: Path, suffix: str) -> None:
     """ValueError unless `target` is a new name with that suffix in a folder that exists."""
     if target.suffix.lower() != suffix:
         raise ValueError(f"expected a name that ends in {suffix}, got {target}")
-    if not target.parent.is_dir():
-        raise ValueError(f"expected an existing folder for {target.name}, got {target.parent}")
+    check_folder(target)
     if target.exists() and source.exists() and target.samefile(source):
         raise ValueError(f"expected two different files, got {target} twice")
 
@@ -242,8 +247,7 @@ def train(options: argparse.Namespace) -> None:
         raise ValueError(f"expected at least one step, got {options.steps}")
     if options.out.suffix != ".safetensors":
         raise ValueError(f"expected a name that ends in .safetensors, got {options.out}")
-    if not options.out.parent.is_dir():
-        raise ValueError(f"expected an existing folder for {options.out.name}, got {options.out.parent}")
+    check_folder(options.out)
     if options.model == "codec":
         if not options.photos or options.validation is None:
             raise ValueError("train codec: expected --photos FOLDER... and --validation FOLDER")
@@ -320,8 +324,7 @@ def _check_new(path: Path) -> None:
     """Before a long computation: whether its result can be written."""
     if path.exists():
         raise ValueError(f"expected a new name, got {path}, which exists")
-    if not path.parent.is_dir():
-        raise ValueError(f"expected an existing folder for {path.name}, got {path.parent}")
+    check_folder(path)
 
 
 def _write(path: Path, write) -> None:
@@ -363,7 +366,7 @@ def benchmark(options: argparse.Namespace) -> None:
     if options.json:
         _write(options.json, lambda temporary: temporary.write_text(json.dumps(results, indent=1)))
     if options.figure and results["codecs"]["ours"]:
-        benchmark.draw(results, options.folder, weights, options.figure)
+        _write(options.figure, lambda temporary: benchmark.draw(results, options.folder, weights, temporary))
 
 
 COMMANDS = {

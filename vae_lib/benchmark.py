@@ -209,5 +209,5 @@ def draw(results: dict[str, Any], folder: Path, weights: codec.CodecWeights, pat
             fit = "" if name == "original" else f", {psnr(x_uint8, decoded):.1f} dB"
             axis.set_title(f"{name}: {size:,} B{fit}", fontsize=9)
             axis.axis("off")
-    figure.savefig(path)
+    figure.savefig(path, format="png")
     plt.close(figure)
