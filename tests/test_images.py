@@ -249,3 +249,10 @@ def test_patches_tile_back_to_the_image(height: int, width: int, channels: int, 
     for index in range(rows * columns):
         row, column = divmod(index, columns)
         np.testing.assert_array_equal(result[index], images.crop(x, row * size, column * size, size, size))
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 3), (5, 1, 3), (1, 1, 3), (1, 5, 1), (5, 1), (4, 4, 1)])
+def test_a_picture_one_pixel_wide_or_high_is_encoded_as_it_is(shape):
+    x_uint8 = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    decoded = images.decode_image(images.encode_image(x_uint8, "PNG"))
+    assert np.array_equal(decoded, np.broadcast_to(x_uint8.reshape(*shape[:2], -1), (*shape[:2], 3)))

@@ -236,7 +236,7 @@ def ledger(data: bytes, weights: CodecWeights) -> dict[str, float]:
     group_of_pass = [number for number, (_, _, passes) in enumerate(GROUPS) for _ in range(passes)]
     hyper_bits, bits = 0.0, np.zeros(len(GROUPS))
     try:
-        for (rows, columns), *pair in zip(places, contents[::2], contents[1::2], strict=True):
+        for (rows, columns), *pair in zip(progress(places, "reading"), contents[::2], contents[1::2], strict=True):
             size = rows.stop - rows.start, columns.stop - columns.start
             hyper, latent = (Copier(section, weights) for section in pair)
             h_hat = hyper.visit(None, None, None, decoder.hyper_scale(size, header.quality, weights))

@@ -147,7 +147,7 @@ def encode_image(x_uint8: np.ndarray, format: str, **options) -> bytes:
       format: "PNG", "JPEG", "WebP", "AVIF", "JXL", ...
     """
     file = io.BytesIO()
-    Image.fromarray(np.squeeze(x_uint8)).save(file, format, **options)
+    Image.fromarray(x_uint8[..., 0] if x_uint8.shape[2:] == (1,) else x_uint8).save(file, format, **options)
     return file.getvalue()
 
 
