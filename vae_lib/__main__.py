@@ -75,6 +75,16 @@ Reads the saved outputs of the check cells and shows which exercises are done: �
 Save the notebook first; there is no other state.
 """
 
+GRADE_HELP = """\
+For teachers: runs the checks over a folder of submitted notebooks, each in a process of its own, and prints a table.
+
+  python -m vae_lib grade SUBMISSIONS
+  python -m vae_lib grade SUBMISSIONS --words --json grades.json
+
+✓ correct, ✗ not yet, ○ not attempted, - missing. A notebook that is broken, or runs past its time, is named, and the
+rest goes on. What a learner saw is among the words. Submissions are programs: run them where strangers' programs may.
+"""
+
 BITS_BACK_HELP = """\
 Stores 28x28 grey images without loss, with bits back and the committed VAE, and gives them back bit for bit.
 
@@ -144,6 +154,15 @@ def parser() -> argparse.ArgumentParser:
     progress.add_argument(
         "--notebooks", type=Path, default=NOTEBOOKS, help="folder of the notebooks (default: the course's)"
     )
+
+    grade = commands.add_parser(
+        "grade", help="check a folder of submitted notebooks", description=GRADE_HELP, formatter_class=style
+    )
+    grade.add_argument("folder", type=Path, metavar="FOLDER", help="submitted notebooks, also in folders of learners")
+    grade.add_argument("--words", action="store_true", help="below each line, the words for what is not correct")
+    grade.add_argument("--json", type=Path, metavar="OUT.json", help="write all verdicts and their words")
+    grade.add_argument("--seconds", type=float, default=600, help="time limit for a submission (default 600)")
+    grade.add_argument("--workers", type=int, default=2, help="submissions at a time (default 2)")
 
     bits_back = commands.add_parser(
         "bits-back", help="store images without loss", description=BITS_BACK_HELP, formatter_class=style
@@ -239,6 +258,27 @@ def check_output(source: Path, target: Path, suffix: str) -> None:
 def progress(options: argparse.Namespace) -> None:
     """Which exercises are done."""
     print(summary(options.notebooks))
+
+
+def grade(options: argparse.Namespace) -> None:
+    """The checks over submitted notebooks."""
+    from vae_lib.exercises.grade import grade_folder, row
+
+    if not options.folder.is_dir():
+        raise ValueError(f"expected a folder of submitted notebooks, got {options.folder}")
+    if options.seconds <= 0 or options.workers < 1:
+        raise ValueError(f"expected some seconds and workers, got {options.seconds:g} and {options.workers}")
+    if options.json:
+        check_output(options.folder, options.json, ".json")
+    results = {}
+    for name, result in grade_folder(options.folder, options.seconds, options.workers):
+        results[name] = result
+        print(row(name, result), flush=True)
+        for exercise, verdict in result["verdicts"].items() if options.words else ():
+            if verdict["status"] in ("not yet", "missing"):
+                print(f"    {exercise} {verdict['text']}")
+    if options.json:
+        _write(options.json, lambda temporary: temporary.write_text(json.dumps(results, indent=1), encoding="utf-8"))
 
 
 def train(options: argparse.Namespace) -> None:
@@ -378,6 +418,7 @@ COMMANDS = {
     "train": train,
     "ablation": ablation,
     "progress": progress,
+    "grade": grade,
 }
 
 if __name__ == "__main__":
