@@ -7,6 +7,8 @@ repeat, how each file came about.
   photographs/     one lossless WebP per photograph: the largest version in the package, cropped in the centre to
                    3:2 (or 2:3) and downscaled at least 2x with a Lanczos filter, so that what JPEG left behind in
                    the original averages out
+  drawn/           five small pictures of the kind that a codec for photographs is not made for: drawn by this script,
+                   and a crop of one test photograph
   SHA256SUMS       the checksum of every file above
 
 README.md beside it (authors, licences, a copy of the checksums) is written by hand.
@@ -15,6 +17,7 @@ README.md beside it (authors, licences, a copy of the checksums) is written by h
 import argparse
 import hashlib
 import io
+import random
 import shutil
 import subprocess
 import tarfile
@@ -24,7 +27,7 @@ from pathlib import Path
 
 try:
     import PIL
-    from PIL import Image
+    from PIL import Image, ImageDraw, ImageFont
 except ImportError:
     raise SystemExit("expected Pillow, got none: run this as `uv run python data/prepare.py`") from None
 
@@ -182,6 +185,98 @@ def downscale(picture: Image.Image, long_side: int) -> Image.Image:
     return picture.resize(size, Image.Resampling.LANCZOS, box=(left, top, left + wide, top + high))
 
 
+TEXT = (
+    "A picture is worth as many words as its file is long. This page holds some three hundred of them, and its "
+    "file would be a few kilobytes if it were sent as letters: the shape of an e is the same wherever it stands. "
+    "A codec for photographs does not know that. It sees edges, thousands of them, each from black to white "
+    "within a pixel, none of them blurred by a lens, none of them hidden in grain. What it has learned of leaves "
+    "and clouds is of no use here, and every edge that it does not pay for comes back with a halo. "
+)
+CODE = """def average(curves):
+    total = 0.0
+    for rate, psnr in curves:
+        total += psnr / rate
+    # is this fair?
+    return total / len(curves)
+
+print(average(results))"""
+
+
+def draw_text() -> Image.Image:
+    """A page of prose in black on white, letters smoothed as on a screen."""
+    page = Image.new("L", (512, 768), 255)
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(15)
+    line, top = "", 32
+    for word in (TEXT * 4).split():
+        if pen.textlength(f"{line} {word}", font) > 440:
+            pen.text((36, top), line, 0, font)
+            line, top = "", top + 22
+        line = f"{line} {word}".strip()
+    pen.text((36, top), line, 0, font)
+    return page
+
+
+def draw_lines() -> Image.Image:
+    """Line art: straight lines, circles and polygons, two grey levels only."""
+    page = Image.new("L", (768, 512), 255)
+    pen, chance = ImageDraw.Draw(page), random.Random(13)
+    for k in range(24):
+        pen.line((0, 21 * k, 767, 511 - 21 * k), 0)
+        pen.ellipse((384 - 15 * k, 256 - 10 * k, 384 + 15 * k, 256 + 10 * k), outline=0)
+    for _ in range(12):
+        corners = [(chance.randrange(768), chance.randrange(512)) for _ in range(3)]
+        pen.polygon(corners, outline=0, width=2)
+    return page
+
+
+def draw_noise() -> Image.Image:
+    """Every byte uniform and independent: nothing to predict."""
+    return Image.frombytes("RGB", (176, 176), random.Random(13).randbytes(3 * 176**2))
+
+
+def draw_screenshot() -> Image.Image:
+    """A desktop with two windows: flat colours, one-pixel lines, small coloured text."""
+    screen = Image.new("RGB", (768, 512), (38, 70, 83))
+    pen, font, small = ImageDraw.Draw(screen), ImageFont.load_default(14), ImageFont.load_default(12)
+    pen.rectangle((0, 0, 767, 23), (240, 240, 240))
+    pen.text((10, 3), "Files   Edit   View   Windows   Help", (20, 20, 20), small)
+    for left, top, right, bottom, title in ((30, 50, 470, 400, "average.py"), (330, 210, 740, 480, "results")):
+        pen.rectangle((left, top, right, bottom), (253, 253, 253), (120, 120, 120))
+        pen.rectangle((left, top, right, top + 22), (0, 114, 178))
+        pen.text((left + 8, top + 3), title, (255, 255, 255), small)
+        pen.rectangle((right - 18, top + 5, right - 6, top + 17), (213, 94, 0), (255, 255, 255))
+    colours = (
+        (0, 92, 197),
+        (36, 41, 46),
+        (215, 58, 73),
+        (36, 41, 46),
+        (106, 115, 125),
+        (215, 58, 73),
+        (0, 0, 0),
+        (111, 66, 193),
+    )
+    for number, (text, colour) in enumerate(zip(CODE.splitlines(), colours, strict=True)):
+        pen.text((44, 84 + 19 * number), f"{number + 1}", (170, 170, 170), font)
+        pen.text((66 + 8 * (len(text) - len(text.lstrip())), 84 + 19 * number), text.strip(), colour, font)
+    for number, colour in enumerate(((230, 159, 0), (86, 180, 233), (204, 121, 167), (139, 101, 8), (0, 158, 115))):
+        pen.rectangle((350, 250 + 42 * number, 420 + 53 * number, 276 + 42 * number), colour)
+        pen.text((426 + 53 * number, 254 + 42 * number), f"{70 + 53 * number} kB", (30, 30, 30), small)
+    return screen
+
+
+def draw_all(photographs: Path) -> dict[str, Image.Image]:
+    """{name: picture}; `tiny` is cut out of a test photograph in the folder."""
+    with Image.open(photographs / "test" / "red_maple.webp") as photograph:
+        tiny = photograph.crop((292, 268, 316, 292))
+    return {
+        "lines": draw_lines(),
+        "noise": draw_noise(),
+        "screenshot": draw_screenshot(),
+        "text": draw_text(),
+        "tiny": tiny,
+    }
+
+
 def rebuild(packages: Path | None, output: Path) -> dict[str, str]:
     """Write the data sets under `output` and return {relative path: SHA-256}."""
     checksums: dict[str, str] = {}
@@ -208,6 +303,17 @@ def rebuild(packages: Path | None, output: Path) -> dict[str, str]:
                 print(f"[{len(checksums):2}/{len(TARGETS)}] {target}  {note}, {len(content) / 1e6:.2f} MB", flush=True)
             if packages is None:
                 deb.unlink()
+    return checksums | write_drawn(output)
+
+
+def write_drawn(output: Path) -> dict[str, str]:
+    """Write the drawn pictures under `output` and return {relative path: SHA-256}; the photographs must be there."""
+    checksums = {}
+    (output / "drawn").mkdir(parents=True, exist_ok=True)
+    for name, picture in draw_all(output / "photographs").items():
+        picture.save(output / "drawn" / f"{name}.png", optimize=True)
+        checksums[f"drawn/{name}.png"] = hashlib.sha256((output / "drawn" / f"{name}.png").read_bytes()).hexdigest()
+        print(f"drawn/{name}.png  {picture.width}x{picture.height}")
     return checksums
 
 

@@ -39,14 +39,19 @@ def listed_checksums() -> dict[str, str]:
 def readme_rows() -> dict[str, list[str]]:
     """{path: the row's other cells} of the tables in data/README.md."""
     rows = re.findall(
-        r"^\| `((?:fashion_mnist|photographs)/\S+)` \| (.*) \|$", (DATA / "README.md").read_text(encoding="utf-8"), re.M
+        r"^\| `((?:fashion_mnist|photographs|drawn)/\S+)` \| (.*) \|$",
+        (DATA / "README.md").read_text(encoding="utf-8"),
+        re.M,
     )
     return {path: cells.split(" | ") for path, cells in rows}
 
 
 def test_every_data_file_is_listed_with_its_checksum() -> None:
     files = [
-        path for folder in ("fashion_mnist", "photographs") for path in (DATA / folder).rglob("*") if path.is_file()
+        path
+        for folder in ("drawn", "fashion_mnist", "photographs")
+        for path in (DATA / folder).rglob("*")
+        if path.is_file()
     ]
     actual = {path.relative_to(DATA).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     assert actual == listed_checksums()
@@ -56,6 +61,9 @@ def test_readme_gives_source_author_licence_and_checksum_of_every_file() -> None
     rows = readme_rows()
     assert {path: cells[-1].strip("`") for path, cells in rows.items()} == listed_checksums()
     for path, cells in rows.items():
+        if path.startswith("drawn/"):
+            assert cells[-2] in ("MIT", "BSD-2-Clause")
+            continue
         original, package, author, licence, _ = cells
         target = prepare.TARGETS[original.strip("`")]
         assert (path, package.strip("`") in prepare.PACKAGES) == (target, True)
@@ -74,6 +82,13 @@ def test_every_results_file_is_listed_with_the_command_that_it_names() -> None:
     files = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in (DATA / "results").iterdir()}
     assert {name: results["command"] for name, results in files.items()} == listed
     assert all(results[fact] for results in files.values() for fact in ("data", "machine", "model"))
+
+
+def test_the_drawn_pictures_are_those_that_prepare_draws() -> None:
+    drawn = prepare.draw_all(DATA / "photographs")
+    assert sorted(f"{name}.png" for name in drawn) == sorted(path.name for path in (DATA / "drawn").iterdir())
+    for name, picture in drawn.items():
+        assert np.array_equal(np.asarray(Image.open(DATA / "drawn" / f"{name}.png")), np.asarray(picture)), name
 
 
 def test_fashion_mnist_has_its_official_sizes_and_balance() -> None:

@@ -401,7 +401,8 @@ def benchmark(options: argparse.Namespace) -> None:
     from vae_lib import benchmark, codec
 
     weights = codec.load_weights()
-    results = benchmark.benchmark(options.folder, weights)
+    command = f"python -m vae_lib benchmark {options.folder}" + (f" --json {options.json}" if options.json else "")
+    results = {"command": command} | benchmark.benchmark(options.folder, weights)
     print(benchmark.table(results))
     if options.json:
         _write(options.json, lambda temporary: temporary.write_text(json.dumps(results, indent=1)))

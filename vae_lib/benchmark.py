@@ -3,6 +3,9 @@
 `python -m vae_lib benchmark FOLDER` runs `benchmark`. A rate is the size of a file, header included.
 """
 
+import hashlib
+import os
+import platform
 import time
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -95,6 +98,7 @@ def benchmark(folder: Path, weights: codec.CodecWeights) -> dict[str, Any]:
     """Measure every picture of a folder with every codec at every quality.
 
     Returns:
+      data, machine: how many pictures and the checksum of their files; what the seconds were measured on.
       model: id of our weights.
       failed: {picture: why}, those that could not be read.
       codecs: {codec: {picture: [what `measure` found, for each quality]}}.
@@ -119,7 +123,14 @@ def benchmark(folder: Path, weights: codec.CodecWeights) -> dict[str, Any]:
             continue
         for name, code in codes.items():
             codecs[name][path.name] = [measure(x_uint8, code, quality) for quality in QUALITIES[name]]
-    results: dict[str, Any] = {"model": weights.model.hex(), "failed": failed, "codecs": codecs}
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+    results: dict[str, Any] = {
+        "data": f"{len(paths)} pictures, SHA-256 of their files one after the other: {digest}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "model": weights.model.hex(),
+        "failed": failed,
+        "codecs": codecs,
+    }
     if codecs["ours"]:
         results["bd_rate"] = {name: saving(codecs["ours"], codecs[name]) for name in OPTIONS}
     return results
@@ -166,7 +177,7 @@ def table(results: dict[str, Any]) -> str:
 def equal_bytes(x_uint8: np.ndarray, name: str, size: int) -> tuple[int, np.ndarray]:
     """The picture as another codec gives it back from at most `size` bytes, and its bytes; at its worst if none is."""
     encode, decode = rival(name)
-    low, high = 1, 100
+    low, high = 1, 99  # 100 is another mode in JPEG XL: lossless
     while low < high:  # sizes rise with quality
         middle = (low + high + 1) // 2
         low, high = (middle, high) if len(encode(x_uint8, middle)) <= size else (low, middle - 1)

@@ -1,0 +1,59 @@
+"""The figures of notebook 13 are those of the committed files, and a sample of these is what the codecs do today."""
+
+import json
+import math
+
+import pytest
+from notebook_rules import ROOT, load, of_type, printed
+
+from vae_lib import benchmark, codec
+from vae_lib.images import load_image
+
+FOLDERS = {"benchmark.json": "data/photographs/test", "benchmark_drawn.json": "data/drawn"}
+SAMPLE = {"benchmark.json": ("kleiber.webp", "snow_trees.webp"), "benchmark_drawn.json": ("tiny.png", "screenshot.png")}
+
+
+@pytest.fixture(scope="module")
+def weights() -> codec.CodecWeights:
+    return codec.load_weights()
+
+
+@pytest.fixture(scope="module", params=FOLDERS)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def results(name) -> dict:
+    return json.loads((ROOT / "data" / "results" / name).read_text(encoding="utf-8"))
+
+
+def test_every_picture_was_measured_with_the_committed_weights(name, results, weights):
+    pictures = sorted(path.name for path in (ROOT / FOLDERS[name]).iterdir())
+    assert results["model"] == weights.model.hex() and not results["failed"]
+    assert set(results["codecs"]) == {*benchmark.OPTIONS, "ours"}
+    for codec_name, rows in results["codecs"].items():
+        assert list(rows) == pictures
+        for sweep in rows.values():
+            assert tuple(row["quality"] for row in sweep) == benchmark.QUALITIES[codec_name]
+
+
+@pytest.mark.parametrize("codec_name", ["ours", "WebP"])
+def test_a_sample_has_the_same_bytes_and_psnr_today(name, results, weights, codec_name):
+    code = benchmark.ours(weights) if codec_name == "ours" else benchmark.rival(codec_name)
+    for picture in SAMPLE[name]:
+        x_uint8 = load_image(ROOT / FOLDERS[name] / picture)
+        for row in results["codecs"][codec_name][picture][2::5]:
+            again = benchmark.measure(x_uint8, code, row["quality"])
+            assert again["bytes"] == row["bytes"]
+            assert math.isclose(again["psnr"], row["psnr"], abs_tol=1e-3)  # dB; the synthesis adds in floats
+
+
+def test_bd_rates_in_the_file_are_those_of_its_rows(results):
+    codecs = results["codecs"]
+    assert results["bd_rate"] == {n: benchmark.saving(codecs["ours"], codecs[n]) for n in benchmark.OPTIONS}
+
+
+def test_the_notebook_prints_the_table_of_the_file(results):
+    notebook = load(ROOT / "notebooks" / "13_the_shootout.ipynb")
+    assert benchmark.table(results).strip() in [printed(cell) for _, cell in of_type(notebook, "code")]
