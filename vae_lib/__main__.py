@@ -54,8 +54,8 @@ fashion-vae can be trained on several machines. Start the same command on each, 
 HOST:PORT for the others, and alone writes. Where one is lost, all end: start all again, with the same checkpoint (on a
 shared file system, or copied to each). --devices splits one machine's CPU into several devices, to try it out.
 
-  python -m vae_lib train fashion-vae --out fashion_vae.safetensors --coordinator 10.0.0.1:1234 --processes 2 --process 0
-  python -m vae_lib train fashion-vae --out fashion_vae.safetensors --coordinator 10.0.0.1:1234 --processes 2 --process 1
+  python -m vae_lib train fashion-vae --out OUT --coordinator 10.0.0.1:1234 --processes 2 --process 0
+  python -m vae_lib train fashion-vae --out OUT --coordinator 10.0.0.1:1234 --processes 2 --process 1
 """
 
 ABLATION_HELP = """\
