@@ -49,6 +49,13 @@ the committed weights were trained on.
 
 A run can be stopped at any time (Ctrl-C); the same command goes on from the last checkpoint (OUT.checkpoint; one for
 each model of the sweep), and ends with the same weights as if it had never stopped.
+
+fashion-vae can be trained on several machines. Start the same command on each, with its own number; process 0 waits at
+HOST:PORT for the others, and alone writes. Where one is lost, all end: start all again, with the same checkpoint (on a
+shared file system, or copied to each). --devices splits one machine's CPU into several devices, to try it out.
+
+  python -m vae_lib train fashion-vae --out OUT --coordinator 10.0.0.1:1234 --processes 2 --process 0
+  python -m vae_lib train fashion-vae --out OUT --coordinator 10.0.0.1:1234 --processes 2 --process 1
 """
 
 ABLATION_HELP = """\
@@ -133,6 +140,10 @@ def parser() -> argparse.ArgumentParser:
         "--steps", type=int, default=None, help="gradient steps (default: those of the committed weights)"
     )
     train.add_argument("--seed", type=int, default=0, help="seed of weights, order and samples (default 0)")
+    train.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 can be reached by the others")
+    train.add_argument("--processes", type=int, metavar="N", help="how many processes train together")
+    train.add_argument("--process", type=int, metavar="I", help="number of this one, from 0 to N - 1")
+    train.add_argument("--devices", type=int, metavar="K", help="train on K simulated devices of this CPU")
 
     ablation = commands.add_parser(
         "ablation", help="what each technique buys", description=ABLATION_HELP, formatter_class=style
@@ -185,6 +196,18 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; 0 when it worked, 2 with one line on stderr when it could not."""
     options = parser().parse_args(arguments)
+    code = _run(options)
+    if code and getattr(options, "coordinator", None):
+        from jax import distributed
+
+        if distributed.is_initialized():  # an ordinary exit would wait for the other processes, which may be gone
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         COMMANDS[options.command](options)
     except KeyboardInterrupt:
@@ -288,17 +311,45 @@ def train(options: argparse.Namespace) -> None:
     if options.out.suffix != ".safetensors":
         raise ValueError(f"expected a name that ends in .safetensors, got {options.out}")
     check_folder(options.out)
+    together = (options.coordinator, options.processes, options.process)
+    if None in together and any(option is not None for option in together):
+        raise ValueError("expected --coordinator, --processes and --process together")
+    parallel = options.coordinator is not None or options.devices is not None
+    if parallel and options.model != "fashion-vae":
+        raise ValueError(
+            f"expected one process and device for {options.model}: only fashion-vae is split among several"
+        )
+    if options.devices is not None and options.devices < 1:
+        raise ValueError(f"expected at least one device, got {options.devices}")
     if options.model == "codec":
         if not options.photos or options.validation is None:
             raise ValueError("train codec: expected --photos FOLDER... and --validation FOLDER")
         from vae_lib.codec_recipe import train_codec
 
         train_codec(options.photos, options.validation, options.out, steps=options.steps, seed=options.seed)
-    else:
-        from vae_lib.recipes import train_fashion_vae, train_latent_sweep
+    elif options.model == "latent-sweep":
+        from vae_lib.recipes import train_latent_sweep
 
-        recipe = {"fashion-vae": train_fashion_vae, "latent-sweep": train_latent_sweep}[options.model]
-        recipe(options.out, steps=options.steps, seed=options.seed)
+        train_latent_sweep(options.out, steps=options.steps, seed=options.seed)
+    else:
+        from vae_lib.recipes import train_fashion_vae
+
+        mesh = _mesh(options) if parallel else None
+        train_fashion_vae(options.out, steps=options.steps, seed=options.seed, mesh=mesh)
+
+
+def _mesh(options: argparse.Namespace):
+    """The devices that train together, after all processes have met."""
+    import jax
+
+    from vae_lib import parallel
+
+    if options.devices is not None:
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", options.devices)
+    if options.coordinator is not None:
+        parallel.join(options.coordinator, options.processes, options.process)
+    return parallel.data_mesh()
 
 
 def bits_back(options: argparse.Namespace) -> None:

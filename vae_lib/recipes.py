@@ -16,11 +16,13 @@ import numpy as np
 import optax
 from flax import nnx
 from jax import Array
+from jax.sharding import Mesh
 
 from vae_lib.images import DATA_FOLDER, load_fashion_mnist
 from vae_lib.likelihoods import logistic_mixture_log_likelihood
 from vae_lib.metrics import bits_per_dim
 from vae_lib.networks import DenseDecoder, DenseEncoder
+from vae_lib.parallel import data_parallel, together
 from vae_lib.training import evaluate, fit, train_step
 from vae_lib.vae import VAE, importance_weighted
 from vae_lib.weights import load_weights, save_weights
@@ -59,26 +61,33 @@ def train_step_with_flips(model: VAE, optimizer: nnx.Optimizer, key: Array, x_ui
     return train_step(model, optimizer, key, jnp.where(flipped, x_uint8[:, :, ::-1], x_uint8), beta)
 
 
-def train_fashion_vae(out: Path, steps: int | None = None, seed: int = 0) -> None:
-    """Train on Fashion-MNIST, measure the official test set once, write weights and figures to `out`."""
+def train_fashion_vae(out: Path, steps: int | None = None, seed: int = 0, mesh: Mesh | None = None) -> None:
+    """Train on Fashion-MNIST, measure the official test set once, write weights and figures to `out`.
+
+    With a mesh, on all its devices; of several processes, the first alone evaluates and writes.
+    """
     steps = steps or STEPS
     train_uint8, _ = load_fashion_mnist("train")
     test_uint8, _ = load_fashion_mnist("test")
     model = new_fashion_vae(seed)
     schedule = optax.warmup_cosine_decay_schedule(0, LEARNING_RATE, steps // 20, steps)
     optimizer = nnx.Optimizer(model, optax.adamw(schedule, weight_decay=WEIGHT_DECAY), wrt=nnx.Param)
-    fit(
-        model,
-        optimizer,
-        train_uint8[:-HELD_OUT],
-        steps=steps,
-        batch_size=BATCH_SIZE,
-        key=jax.random.key(seed),
-        held_out=train_uint8[-HELD_OUT:],
-        step_function=train_step_with_flips,
-        every=1000,
-        checkpoint=out.with_name(out.name + ".checkpoint"),
-    )
+    leads = jax.process_index() == 0
+    with together():
+        fit(
+            model,
+            optimizer,
+            train_uint8[:-HELD_OUT],
+            steps=steps,
+            batch_size=BATCH_SIZE,
+            key=jax.random.key(seed),
+            held_out=train_uint8[-HELD_OUT:] if leads else None,
+            step_function=train_step_with_flips if mesh is None else data_parallel(train_step_with_flips, mesh),
+            every=1000,
+            checkpoint=out.with_name(out.name + ".checkpoint"),
+        )
+    if not leads:
+        return
     save_weights(out, model, {}, half=True)
     load_weights(out, model)  # so that the figures are those of the weights as stored
     rate, distortion = evaluate(model, jax.random.key(seed), test_uint8)
@@ -89,6 +98,8 @@ def train_fashion_vae(out: Path, steps: int | None = None, seed: int = 0) -> Non
         "test_importance_weighted_bits_per_dim": evidence_bits(model, jax.random.key(seed + 1), test_uint8),
     }
     about = provenance("fashion-vae", out, steps, seed) | {name: f"{value:.4f}" for name, value in figures.items()}
+    if mesh is not None:
+        about["devices"] = str(mesh.size)
     save_weights(out, model, about, half=True)
     print("\n".join(f"{name}: {value}" for name, value in about.items()))
 

@@ -149,8 +149,9 @@ def run(
       The records, those of a resumed checkpoint included.
     """
     start, history = _resume(checkpoint, state, steps)
+    leads = jax.process_index() == 0  # of several processes that train together, one shows progress and writes
     losses: list[Array] = []
-    bar = tqdm(total=steps, initial=start, file=sys.stdout, leave=False, unit="step")
+    bar = tqdm(total=steps, initial=start, file=sys.stdout, leave=False, unit="step", disable=not leads)
     try:
         for done, loss in zip(range(start + 1, steps + 1), take_steps(start), strict=False):
             losses.append(loss)
@@ -162,7 +163,7 @@ def run(
             if record:
                 history.append({"step": done} | measure(values.mean()))
                 losses.clear()
-                if checkpoint is not None:
+                if checkpoint is not None and leads:
                     save_weights(checkpoint, state, {"step": str(done), "history": json.dumps(history)})
     except KeyboardInterrupt:
         bar.close()
