@@ -22,7 +22,7 @@ START_SECONDS, HEARTBEAT_SECONDS, STOP_SECONDS = 120, 20, 600  # to wait for all
 
 
 class ProcessLost(RuntimeError):
-    """Another process of the run is gone, or never came; the message is one line."""
+    """The processes cannot work together, or no longer; the message is one line."""
 
 
 def join(coordinator: str, processes: int, process: int, start_seconds: int = START_SECONDS) -> None:
@@ -36,7 +36,8 @@ def join(coordinator: str, processes: int, process: int, start_seconds: int = ST
 
     Raises:
       ValueError: arguments that cannot be.
-      ProcessLost: not all came in time.
+      ProcessLost: it cannot start, as on a port in use. Where the others do not come in time, JAX ends
+        the process itself, with a fatal line.
     """
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
@@ -55,7 +56,7 @@ def join(coordinator: str, processes: int, process: int, start_seconds: int = ST
             shutdown_timeout_seconds=STOP_SECONDS,
         )
     except jax.errors.JaxRuntimeError as error:
-        raise ProcessLost(f"expected {processes} processes at {coordinator}: {_first_line(error)}") from None
+        raise ProcessLost(f"{processes} processes cannot meet at {coordinator}: {_first_line(error)}") from None
 
 
 @contextlib.contextmanager
@@ -81,7 +82,7 @@ def data_mesh() -> Mesh:
     return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
 
 
-def replicate(module: nnx.Module, mesh: Mesh) -> None:
+def replicate(module: nnx.Pytree, mesh: Mesh) -> None:
     """Give every device a copy of the arrays of a model or optimizer, in place.
 
     Raises:
@@ -114,9 +115,9 @@ def data_parallel(step_function: Callable[..., Array], mesh: Mesh) -> Callable[.
     The first call copies model and optimizer to the devices. `fit` sees the copy on this process's first device, so it
     can evaluate and write checkpoints as ever, without the others.
     """
-    everywhere: list[nnx.Module] = []
+    everywhere: list[nnx.Pytree] = []
 
-    def step(model: nnx.Module, optimizer: nnx.Optimizer, key: Array, x_uint8: np.ndarray, beta: float) -> Array:
+    def step(model: nnx.Pytree, optimizer: nnx.Pytree, key: Array, x_uint8: np.ndarray, beta: float) -> Array:
         batch = split(x_uint8, mesh)
         if not everywhere:
             everywhere.extend(nnx.clone(module) for module in (model, optimizer))
