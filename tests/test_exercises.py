@@ -1,6 +1,5 @@
 """Each check is itself checked: by the folded solution, other right answers, documented wrong ones, and nonsense."""
 
-import ast
 import dataclasses
 import functools
 import importlib
@@ -11,9 +10,10 @@ from string import Formatter
 import numpy as np
 import pytest
 from misconceptions import TABLE, all_exercises, table
-from notebook_rules import ROOT, as_shipped, constant_names, find_exercises, is_untouched, load, of_type, parse
+from notebook_rules import ROOT, as_shipped, find_exercises, is_untouched, load, of_type
 
 from vae_lib.exercises.engine import Exercise, judge
+from vae_lib.exercises.grade import define
 
 EXERCISES = all_exercises()
 MISCONCEPTIONS = [(exercise, k) for exercise in EXERCISES for k in range(len(exercise.misconceptions))]
@@ -37,19 +37,10 @@ def in_notebook(exercise_id: str):
 
 
 def namespace(notebook) -> dict:
-    """What a solution may use: the notebook's imports, functions, classes and constants. No other line is run."""
-    constants, names = constant_names(notebook), {"__name__": "solution"}
-    for _, cell in of_type(notebook, "code"):
-        body = [node for node in parse(cell.source).body if is_definition(node, constants)]
-        exec(compile(ast.Module(body, []), "notebook", "exec"), names)
+    """What a solution may use: the notebook's imports, functions, classes and constants, as grading has them."""
+    names = {"__name__": "solution"}
+    define([cell.source for _, cell in of_type(notebook, "code")], names)
     return names
-
-
-def is_definition(node: ast.AST, constants: set[str]) -> bool:
-    if isinstance(node, (ast.Assign, ast.AnnAssign)):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        return all(isinstance(target, ast.Name) and target.id in constants for target in targets)
-    return isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))
 
 
 @each_exercise

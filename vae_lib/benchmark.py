@@ -4,8 +4,6 @@
 """
 
 import hashlib
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -17,7 +15,7 @@ from tqdm import tqdm
 
 from vae_lib import codec
 from vae_lib.images import DataError, decode_image, encode_image, load_image
-from vae_lib.metrics import MS_SSIM_SMALLEST, bd_rate, bits_per_pixel, ms_ssim, psnr
+from vae_lib.metrics import MS_SSIM_SMALLEST, bd_rate, bits_per_pixel, machine, ms_ssim, psnr
 
 # The other encoders as Pillow and its JPEG XL plugin have them, and the qualities of a sweep.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -98,7 +96,7 @@ def benchmark(folder: Path, weights: codec.CodecWeights) -> dict[str, Any]:
     """Measure every picture of a folder with every codec at every quality.
 
     Returns:
-      data, machine: how many pictures and the checksum of their files; what the seconds were measured on.
+      data, machine: how many pictures were measured and the checksum of their files; what the seconds were measured on.
       model: id of our weights.
       failed: {picture: why}, those that could not be read.
       codecs: {codec: {picture: [what `measure` found, for each quality]}}.
@@ -123,10 +121,10 @@ def benchmark(folder: Path, weights: codec.CodecWeights) -> dict[str, Any]:
             continue
         for name, code in codes.items():
             codecs[name][path.name] = [measure(x_uint8, code, quality) for quality in QUALITIES[name]]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+    digest = hashlib.sha256(b"".join((folder / name).read_bytes() for name in codecs["ours"])).hexdigest()
     results: dict[str, Any] = {
-        "data": f"{len(paths)} pictures, SHA-256 of their files one after the other: {digest}",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "data": f"{len(codecs['ours'])} pictures, SHA-256 of their files one after the other: {digest}",
+        "machine": machine(),
         "model": weights.model.hex(),
         "failed": failed,
         "codecs": codecs,

@@ -6,7 +6,6 @@ import itertools
 import lzma
 import math
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import numpy as np
 from vae_lib import bits_back
 from vae_lib.entropy_coding import STATE_MIN, Lanes, integer_table
 from vae_lib.images import decode_image, encode_image, load_fashion_mnist
+from vae_lib.metrics import machine
 from vae_lib.recipes import load_fashion_vae
 from vae_lib.training import evaluate
 
@@ -41,7 +41,7 @@ def lossless_report() -> dict:
     return {
         "command": "python -m vae_lib bits-back report data/results/bits_back.json",
         "data": f"Fashion-MNIST test images, SHA-256: {hashlib.sha256(x_uint8.tobytes()).hexdigest()}",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": machine(),
         "images": len(x_uint8),
         "model": bits_back.integer_vae().id.hex(),
         "negative_elbo": {

@@ -10,11 +10,11 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
+from vae_lib.codec import LMBDA_HIGH, LMBDA_LOW
 from vae_lib.decoder import BLOCK, CHANNELS
 from vae_lib.priors import ContextPrior
 from vae_lib.transforms import Analysis, Synthesis
 
-LMBDA_LOW, LMBDA_HIGH = 0.0007, 0.35  # of quality 0 and 1
 ANCHORS = 6  # qualities whose gains are learned
 WIDTH = 96  # channels of all hidden layers
 

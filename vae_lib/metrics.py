@@ -4,6 +4,8 @@ The one place where nats become bits is here as well, so that no notebook divide
 """
 
 import math
+import os
+import platform
 
 import numpy as np
 
@@ -126,3 +128,8 @@ def ms_ssim(x_uint8: np.ndarray, y_uint8: np.ndarray) -> float:
     factors[-1] = ssim  # the coarsest scale alone keeps its luminance factor
     product = np.prod([np.maximum(f, 0) ** w for f, w in zip(factors, MS_SSIM_WEIGHTS, strict=True)], axis=0)
     return float(product.mean())
+
+
+def machine() -> str:
+    """What seconds are measured on, for a file of results."""
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"

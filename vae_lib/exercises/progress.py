@@ -7,7 +7,7 @@ from pathlib import Path
 from vae_lib.exercises.engine import VERDICTS
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-CHECK = re.compile(r'^check\("(\d\d\.\d+)",\s*\w+\)\s*$')
+CHECK = re.compile(r'^check\("(\d\d\.\d+)",\s*(\w+)\)\s*$')
 VERDICT = re.compile(r"^[✓○✗] \d\d\.\d+ (correct|not attempted|not yet):", re.MULTILINE)
 
 
