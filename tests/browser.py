@@ -34,7 +34,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serve(folder: Path) -> Iterator[str]:
-    """Serve `folder` on the loopback address, as `python -m http.server` does; yields the address without a last slash."""
+    """Serve `folder` on the loopback address, as `python -m http.server` does; yields the address."""
     handler = functools.partial(_Quiet, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
