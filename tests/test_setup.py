@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "vae_lib"
 ROOMS = (  # the library's map: a later room may import an earlier one
     "images metrics entropy_coding inference gaussian likelihoods networks vae weights training parallel recipes "
-    "bits_back lossless_benchmark decoder transforms priors codec lossy freezing plotting benchmark codec_recipe "
-    "ablation"
+    "bits_back lossless_benchmark decoder transforms priors codec refinement lossy freezing plotting benchmark "
+    "codec_recipe ablation"
 ).split()
 BUILT = [room for room in ROOMS if (LIBRARY / f"{room}.py").exists()]
 TOP_LEVEL = {"site", "notebooks", "vae_lib", "data", "tests", "environment.yml", "README.md"} | {

@@ -15,6 +15,10 @@ COMPRESS_HELP = """\
 Turns a picture into a .vic file, the format of notebook 12.
 
   python -m vae_lib compress photo.png photo.vic --quality 40
+  python -m vae_lib compress photo.png photo.vic --quality 40 --effort 2
+
+Effort 1 takes seconds. Effort 2 searches for symbols that cost less for this very picture: about 5 % fewer bytes at
+equal quality, for some minutes of work for each megapixel. Both are decoded alike, and as fast.
 
 Any format that Pillow reads, and JPEG XL; grey or RGB, at most 67 megapixels; EXIF orientation is applied, and of an
 animation the first frame is taken. Transparency is refused, since the file could not hold it. For a photograph, quality
@@ -116,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     compress.add_argument("picture", type=Path, metavar="IN", help="a picture")
     compress.add_argument("file", type=Path, metavar="OUT.vic", help="the file to write")
     compress.add_argument("--quality", type=int, default=50, metavar="0..100", help="small .. good (default 50)")
+    compress.add_argument("--effort", type=int, default=1, choices=(1, 2), help="quick, or smaller files (default 1)")
 
     decompress = commands.add_parser(
         "decompress", help=".vic -> PNG", description=DECOMPRESS_HELP, formatter_class=style
@@ -227,7 +232,13 @@ def compress(options: argparse.Namespace) -> None:
     from vae_lib.images import load_image
 
     check_output(options.picture, options.file, ".vic")
-    data = codec.encode(load_image(options.picture), codec.load_weights(), options.quality)
+    x_uint8 = load_image(options.picture)
+    search = None
+    if options.effort == 2:
+        from vae_lib import refinement
+
+        search = refinement.encode_tile
+    data = codec.encode(x_uint8, codec.load_weights(), options.quality, search=search)
     _write(options.file, lambda temporary: temporary.write_bytes(data))
 
 

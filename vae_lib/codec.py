@@ -109,13 +109,20 @@ def lmbda_of(quality: float) -> float:
     return LMBDA_LOW * (LMBDA_HIGH / LMBDA_LOW) ** (quality / 100)
 
 
-def encode(x_uint8: np.ndarray, weights: CodecWeights, quality: int = 50, quantiser: Callable | None = None) -> bytes:
+def encode(
+    x_uint8: np.ndarray,
+    weights: CodecWeights,
+    quality: int = 50,
+    quantiser: Callable | None = None,
+    search: Callable | None = None,
+) -> bytes:
     """The bytes of a `.vic` file.
 
     Args:
       x_uint8: (height, width, 3) RGB; stored as grey where the three channels are equal everywhere.
       quality: from 0 (small) to 100 (good).
       quantiser: chooses the symbols; `quantise` if None.
+      search: encodes a tile in its own way, (x_uint8, place, quality, weights) -> writers: `refinement.encode_tile`.
 
     Raises:
       CodecError: an image or a quality that the format cannot hold.
@@ -130,7 +137,11 @@ def encode(x_uint8: np.ndarray, weights: CodecWeights, quality: int = 50, quanti
     start += struct.pack("<I", zlib.crc32(start))
     data, checksum = [start], zlib.crc32(start)
     for place in progress(list(decoder.tiles(header)), "encoding"):
-        for writer in encode_tile(analyse(x_uint8, place, quality, weights), quality, weights, quantiser or quantise):
+        if search:
+            writers = search(x_uint8, place, quality, weights)
+        else:
+            writers = encode_tile(analyse(x_uint8, place, quality, weights), quality, weights, quantiser or quantise)
+        for writer in writers:
             content = writer.section()
             checksum = zlib.crc32(content, checksum)
             data += [SECTION.pack(len(content), checksum), content]
@@ -149,9 +160,9 @@ def decode(data: bytes, weights: CodecWeights) -> np.ndarray:
         return decoder.decode(data, weights, WatchedReader)
 
 
-def progress(items: list, what: str):
+def progress(items: list, what: str, unit: str = "tile"):
     """The items with a progress bar, shown in a terminal when the work takes longer than two seconds."""
-    return tqdm(items, desc=what, unit="tile", file=sys.stderr, leave=False, delay=2, disable=None)
+    return tqdm(items, desc=what, unit=unit, file=sys.stderr, leave=False, delay=2, disable=None)
 
 
 def analyse(x_uint8: np.ndarray, place: tuple[slice, slice], quality: int, weights: Weights) -> np.ndarray:
@@ -185,6 +196,12 @@ def hyper_analyse(y: np.ndarray, weights: Weights) -> np.ndarray:
     return h
 
 
+def hyper_latent(y: np.ndarray, quality: int, weights: Weights) -> np.ndarray:
+    """Latent in steps to the hyper-latent's symbols, (rows / 4, columns / 4, channels)."""
+    scale = decoder.hyper_scale(y.shape[:2], quality, weights)
+    return np.clip(np.rint(hyper_analyse(y, weights)), -SYMBOL_MAX, SYMBOL_MAX) * (scale > 0)
+
+
 def quantise(residual: np.ndarray, scale: np.ndarray, worth: np.ndarray, weights: CodecWeights) -> np.ndarray:
     """The symbols that cost least: bits plus `worth` times squared error, over the nearest, the next smaller and 0.
 
@@ -206,13 +223,16 @@ def quantise(residual: np.ndarray, scale: np.ndarray, worth: np.ndarray, weights
 
 
 def encode_tile(
-    y: np.ndarray, quality: int, weights: CodecWeights, quantiser: Callable = quantise
+    y: np.ndarray,
+    quality: int,
+    weights: CodecWeights,
+    quantiser: Callable = quantise,
+    h_hat: np.ndarray | None = None,
 ) -> tuple[Writer, Writer]:
-    """The writers of a tile's hyper-latent and latent, from its latent in steps."""
+    """The writers of a tile's hyper-latent and latent, from its latent in steps; of another hyper-latent, if given."""
     hyper_writer, latent_writer = Writer(weights), Writer(weights)
-    scale = decoder.hyper_scale(y.shape[:2], quality, weights)
-    h_hat = np.clip(np.rint(hyper_analyse(y, weights)), -SYMBOL_MAX, SYMBOL_MAX) * (scale > 0)
-    hyper_writer(h_hat, scale)
+    h_hat = hyper_latent(y, quality, weights) if h_hat is None else h_hat
+    hyper_writer(h_hat, decoder.hyper_scale(y.shape[:2], quality, weights))
     worth = lmbda_of(quality) / 3 / decoder.gain(quality, weights) ** 2  # bits per squared step, for each channel
 
     def visit(blocks: tuple, channels: slice, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
