@@ -25,7 +25,16 @@ def name(request) -> str:
 
 @pytest.fixture(scope="module")
 def results(name) -> dict:
-    return json.loads((ROOT / "data" / "results" / name).read_text(encoding="utf-8"))
+    return benchmark.from_json((ROOT / "data" / "results" / name).read_text(encoding="utf-8"))
+
+
+def test_the_file_is_strict_json_and_what_the_command_writes(name, results):
+    def refuse(constant):
+        raise ValueError(f"expected JSON, got {constant}")
+
+    text = (ROOT / "data" / "results" / name).read_text(encoding="utf-8")
+    json.loads(text, parse_constant=refuse)
+    assert benchmark.to_json(results) == text
 
 
 def test_every_picture_was_measured_with_the_committed_weights(name, results, weights):

@@ -3,6 +3,7 @@
 Every run is a real one, of fresh processes that meet on 127.0.0.1.
 """
 
+import re
 import socket
 import subprocess
 import sys
@@ -118,7 +119,7 @@ def test_many_devices_compute_the_gradient_of_one(devices, processes):
 
 def train(out, dies_before=(0, 0)):
     """Two processes that train nine steps and keep a checkpoint every three; each may be killed before a step."""
-    meet = ["--coordinator", f"127.0.0.1:{free_port()}", "--processes", "2", "--process"]
+    meet = ["--coordinator", f"127.0.0.1:{free_port()}", "--processes", "2", "--devices", "1", "--process"]
     command = ["train", "fashion-vae", "--out", str(out), "--steps", "9", *meet]
     return together(*([COMMAND, str(step), *command, str(number)] for number, step in enumerate(dies_before)))
 
@@ -133,6 +134,9 @@ def test_a_run_that_loses_its_worker_then_its_coordinator_ends_with_the_weights_
     assert (code, worker_code) == (0, 0), errors + worker_errors
     assert "test_negative_elbo_bits_per_dim" in said and "bits/dim" in said
     assert "bits" not in worker_said + worker_errors, "process 0 alone shows progress and evaluates"
+    command = r"python -m vae_lib train fashion-vae --out whole.safetensors --steps 9 --seed 0"
+    together = r" --coordinator 127\.0\.0\.1:\d+ --processes 2 --process 0 --devices 1"
+    assert re.fullmatch(command + together, read_weights(whole)[0]["command"])
 
     checkpoint = tmp_path / "interrupted.safetensors.checkpoint"
     (code, _, errors), (worker_code, _, _) = train(interrupted, dies_before=(0, 5))

@@ -78,7 +78,8 @@ with headers, PSNR, MS-SSIM, seconds. Prints the BD-rates: by how many percent o
   python -m vae_lib benchmark data/photographs/test
   python -m vae_lib benchmark FOLDER --json results.json --figure results.png
 
-A picture that cannot be read is named and left out. About half a minute for a picture of half a megapixel.
+A picture that cannot be read is named and left out. About half a minute for a picture of half a megapixel. In the
+results a PSNR of null says that nothing was lost (JSON knows no infinity), an MS-SSIM of null that a side is too small.
 """
 
 PROGRESS_HELP = """\
@@ -346,7 +347,9 @@ def train(options: argparse.Namespace) -> None:
         from vae_lib.recipes import train_fashion_vae
 
         mesh = _mesh(options) if parallel else None
-        train_fashion_vae(options.out, steps=options.steps, seed=options.seed, mesh=mesh)
+        given = {name: getattr(options, name) for name in ("coordinator", "processes", "process", "devices")}
+        where = "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
+        train_fashion_vae(options.out, steps=options.steps, seed=options.seed, mesh=mesh, where=where)
 
 
 def _mesh(options: argparse.Namespace):
@@ -467,8 +470,8 @@ def benchmark(options: argparse.Namespace) -> None:
     results = {"command": command} | benchmark.benchmark(options.folder, weights)
     print(benchmark.table(results))
     if options.json:
-        _write(options.json, lambda temporary: temporary.write_text(json.dumps(results, indent=1)))
-    if options.figure and results["codecs"]["ours"]:
+        _write(options.json, lambda temporary: temporary.write_text(benchmark.to_json(results), encoding="utf-8"))
+    if options.figure:
         _write(options.figure, lambda temporary: benchmark.draw(results, options.folder, weights, temporary))
 
 

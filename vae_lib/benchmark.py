@@ -4,6 +4,8 @@
 """
 
 import hashlib
+import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -92,20 +94,34 @@ def curve(rows: dict[str, list[dict]], of: str = "psnr") -> tuple[list[float], l
     return rates.tolist(), qualities.tolist()
 
 
+def measure_file(path: Path, codes: dict[str, Code]) -> dict[str, list[dict]]:
+    """{codec: [what `measure` found, for each quality]} of one picture; DataError if one of them cannot have it."""
+    x_uint8 = load_image(path)
+    rows = {}
+    for name, code in codes.items():
+        try:
+            rows[name] = [measure(x_uint8, code, quality) for quality in QUALITIES[name]]
+        except (
+            Exception
+        ) as error:  # each encoder has limits of its own, and exceptions: WebP's are 16,383 pixels a side
+            raise DataError(f"{path}: expected a picture that {name} can encode, got {error!r}") from None
+    return rows
+
+
 def benchmark(folder: Path, weights: codec.CodecWeights) -> dict[str, Any]:
     """Measure every picture of a folder with every codec at every quality.
 
     Returns:
       data, machine: how many pictures were measured and the checksum of their files; what the seconds were measured on.
       model: id of our weights.
-      failed: {picture: why}, those that could not be read.
+      failed: {picture: why}, those that could not be read, or not by every codec.
       codecs: {codec: {picture: [what `measure` found, for each quality]}}.
       bd_rate: {codec: {"percent", "from_db", "to_db"}}, ours against each, on the mean curves.
 
     Raises:
-      ValueError: there is no picture in the folder.
+      ValueError: there is no picture in the folder, or none that could be measured.
     """
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
     if not paths:
         raise ValueError(f"expected pictures ({', '.join(SUFFIXES)}) in {folder}, got none")
     codes = {name: rival(name) for name in OPTIONS} | {"ours": ours(weights)}
@@ -115,22 +131,48 @@ def benchmark(folder: Path, weights: codec.CodecWeights) -> dict[str, Any]:
     for path in bar:
         bar.set_description(path.name)
         try:
-            x_uint8 = load_image(path)
+            rows = measure_file(path, codes)
         except DataError as error:
             failed[path.name] = str(error)
             continue
-        for name, code in codes.items():
-            codecs[name][path.name] = [measure(x_uint8, code, quality) for quality in QUALITIES[name]]
+        for name in codes:
+            codecs[name][path.name] = rows[name]
+    if not codecs["ours"]:
+        why = next(iter(failed.values()))
+        raise ValueError(f"expected pictures that can be read, got {len(failed)} that cannot, the first: {why}")
     digest = hashlib.sha256(b"".join((folder / name).read_bytes() for name in codecs["ours"])).hexdigest()
-    results: dict[str, Any] = {
-        "data": f"{len(codecs['ours'])} pictures, SHA-256 of their files one after the other: {digest}",
+    return {
+        "data": f"{counted(codecs['ours'])}, SHA-256 of their files one after the other: {digest}",
         "machine": machine(),
         "model": weights.model.hex(),
         "failed": failed,
         "codecs": codecs,
+        "bd_rate": {name: saving(codecs["ours"], codecs[name]) for name in OPTIONS},
     }
-    if codecs["ours"]:
-        results["bd_rate"] = {name: saving(codecs["ours"], codecs[name]) for name in OPTIONS}
+
+
+def counted(pictures: dict) -> str:
+    return "1 picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
+
+
+def to_json(results: dict[str, Any]) -> str:
+    """What `benchmark` found as strict JSON, which knows no infinity: a PSNR of null says that nothing was lost."""
+
+    def finite(row: dict) -> dict:
+        return row | {"psnr": row["psnr"] if math.isfinite(row["psnr"]) else None}
+
+    codecs = {
+        name: {picture: [finite(row) for row in sweep] for picture, sweep in rows.items()}
+        for name, rows in results["codecs"].items()
+    }
+    return json.dumps(results | {"codecs": codecs}, indent=1, allow_nan=False)
+
+
+def from_json(text: str) -> dict[str, Any]:
+    """What `to_json` wrote: a PSNR of null is infinite again."""
+    results = json.loads(text)
+    for row in chain(*(sweep for rows in results["codecs"].values() for sweep in rows.values())):
+        row["psnr"] = math.inf if row["psnr"] is None else row["psnr"]
     return results
 
 
@@ -147,15 +189,17 @@ def table(results: dict[str, Any]) -> str:
     """The results in words: BD-rates for each picture and on the mean curves, seconds, and what was skipped."""
     codecs = results["codecs"]
     lines = [f"{'BD-rate of ours against':32}" + "".join(f"{name:>10}" for name in OPTIONS)]
+    overall = [results["bd_rate"][name] for name in OPTIONS]
+    missing = None in overall
     for picture, rows in codecs["ours"].items():
         savings = [saving({picture: rows}, {picture: codecs[name][picture]}) for name in OPTIONS]
         lines.append(f"{picture:32.32}" + "".join(f"{s['percent']:+9.1f}%" if s else f"{'-':>10}" for s in savings))
-    if not codecs["ours"]:
-        return "\n".join(f"skipped: {why}" for why in results["failed"].values())
-    overall = [results["bd_rate"][name] for name in OPTIONS]
+        missing |= None in savings
     lines.append(f"{'mean curves':32}" + "".join(f"{s['percent']:+9.1f}%" if s else f"{'-':>10}" for s in overall))
     ranges = [f"{s['from_db']:.0f}-{s['to_db']:.0f} dB" if s else "-" for s in overall]
     lines.append(f"{'over':32}" + "".join(f"{text:>10}" for text in ranges))
+    if missing:
+        lines.append("- where two curves do not rise over a common range of PSNR")
     lines.append(f"\n{'seconds per megapixel, median':32}" + "".join(f"{name:>10}" for name in codecs))
     for side in ("encode", "decode"):
         seconds = [
@@ -168,7 +212,7 @@ def table(results: dict[str, Any]) -> str:
             for pictures in codecs.values()
         ]
         lines.append(f"{side:32}" + "".join(f"{s:10.2f}" for s in seconds))
-    lines.append(f"\n{len(codecs['ours'])} pictures, real bytes, headers included; model {results['model']}")
+    lines.append(f"\n{counted(codecs['ours'])}, real bytes, headers included; model {results['model']}")
     return "\n".join(lines + [f"skipped: {why}" for why in results["failed"].values()])
 
 
@@ -200,8 +244,8 @@ def draw(results: dict[str, Any], folder: Path, weights: codec.CodecWeights, pat
         large = {picture: sweep for picture, sweep in rows.items() if sweep[0]["ms_ssim"] is not None}
         if large:
             rates, similarities = curve(large, "ms_ssim")
-            right.plot(rates, -10 * np.log10(1 - np.array(similarities)), **style)
-    rate_distortion_axes(left, f"{len(results['codecs']['ours'])} pictures, mean curves").legend()
+            right.plot(rates, -10 * np.log10(np.maximum(1 - np.array(similarities), 1e-6)), **style)
+    rate_distortion_axes(left, f"{counted(results['codecs']['ours'])}, mean curves").legend()
     rate_distortion_axes(right, "the same, by MS-SSIM").set(ylabel="MS-SSIM (dB: -10 log10(1 - x))")
     for axis in (left, right):
         axis.set_xlim(0, 2)

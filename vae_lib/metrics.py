@@ -66,7 +66,7 @@ def bd_rate(rates, psnrs, reference_rates, reference_psnrs) -> tuple[float, floa
     for rate, psnr_ in ((rates, psnrs), (reference_rates, reference_psnrs)):
         order = np.argsort(rate)
         rate, psnr_ = np.asarray(rate, float)[order], np.asarray(psnr_, float)[order]
-        if len(rate) < 2 or not (np.diff(psnr_) > 0).all():
+        if len(rate) < 2 or not (psnr_[1:] > psnr_[:-1]).all():
             raise ValueError(f"expected at least two points whose PSNR rises with the rate, got {psnr_.tolist()} dB")
         curves.append(PchipInterpolator(psnr_, np.log(rate)))
     low, high = max(curve.x[0] for curve in curves), min(curve.x[-1] for curve in curves)

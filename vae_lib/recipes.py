@@ -61,10 +61,13 @@ def train_step_with_flips(model: VAE, optimizer: nnx.Optimizer, key: Array, x_ui
     return train_step(model, optimizer, key, jnp.where(flipped, x_uint8[:, :, ::-1], x_uint8), beta)
 
 
-def train_fashion_vae(out: Path, steps: int | None = None, seed: int = 0, mesh: Mesh | None = None) -> None:
+def train_fashion_vae(
+    out: Path, steps: int | None = None, seed: int = 0, mesh: Mesh | None = None, where: str = ""
+) -> None:
     """Train on Fashion-MNIST, measure the official test set once, write weights and figures to `out`.
 
-    With a mesh, on all its devices; of several processes, the first alone evaluates and writes.
+    With a mesh, on all its devices; of several processes, the first alone evaluates and writes. `where` is what the
+    command said of them, to be recorded.
     """
     steps = steps or STEPS
     train_uint8, _ = load_fashion_mnist("train")
@@ -97,19 +100,21 @@ def train_fashion_vae(out: Path, steps: int | None = None, seed: int = 0, mesh: 
         "test_negative_elbo_bits_per_dim": rate + distortion,
         "test_importance_weighted_bits_per_dim": evidence_bits(model, jax.random.key(seed + 1), test_uint8),
     }
-    about = provenance("fashion-vae", out, steps, seed) | {name: f"{value:.4f}" for name, value in figures.items()}
+    about = provenance("fashion-vae", out, steps, seed, where) | {
+        name: f"{value:.4f}" for name, value in figures.items()
+    }
     if mesh is not None:
         about["devices"] = str(mesh.size)
     save_weights(out, model, about, half=True)
     print("\n".join(f"{name}: {value}" for name, value in about.items()))
 
 
-def provenance(name: str, out: Path, steps: int, seed: int) -> dict[str, str]:
+def provenance(name: str, out: Path, steps: int, seed: int, where: str = "") -> dict[str, str]:
     """Metadata that every weights file carries: the command that repeats it, data, steps, licence."""
     arrays = (load_fashion_mnist(split)[0] for split in ("train", "test"))
     data = hashlib.sha256(b"".join(hashlib.sha256(x_uint8.tobytes()).digest() for x_uint8 in arrays)).hexdigest()
     return {
-        "command": f"python -m vae_lib train {name} --out {out.name} --steps {steps} --seed {seed}",
+        "command": f"python -m vae_lib train {name} --out {out.name} --steps {steps} --seed {seed}{where}",
         "data": f"Fashion-MNIST, SHA-256 of the SHA-256 of both image arrays: {data}",
         "steps": str(steps),
         "licence": "MIT",
