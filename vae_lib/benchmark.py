@@ -32,6 +32,7 @@ QUALITIES = {
     "AVIF": (10, 20, 30, 40, 50, 60, 70, 80, 90, 95),
     "JPEG XL": (5, 15, 30, 45, 60, 70, 80, 90, 95),
     "ours": (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100),
+    "ours, effort 2": (10, 30, 50, 70, 90),
 }
 CROP = 192  # pixels a side, of the sheet
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".jxl", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
@@ -46,14 +47,14 @@ def rival(name: str) -> Code:
     return lambda x_uint8, quality: encode_image(x_uint8, quality=quality, **OPTIONS[name]), decode_image
 
 
-def ours(weights: codec.CodecWeights, quantiser: Callable = codec.quantise) -> Code:
+def ours(weights: codec.CodecWeights, quantiser: Callable = codec.quantise, search: Callable | None = None) -> Code:
     """Encoder and decoder of our codec."""
 
     def decode(data: bytes) -> np.ndarray:
         x_uint8 = codec.decode(data, weights)
         return x_uint8 if x_uint8.ndim == 3 else np.stack([x_uint8] * 3, axis=-1)
 
-    return lambda x_uint8, quality: codec.encode(x_uint8, weights, quality, quantiser), decode
+    return lambda x_uint8, quality: codec.encode(x_uint8, weights, quality, quantiser, search), decode
 
 
 def measure(x_uint8: np.ndarray, code: Code, quality: int) -> dict[str, float | None]:
@@ -108,8 +109,8 @@ def measure_file(path: Path, codes: dict[str, Code]) -> dict[str, list[dict]]:
     return rows
 
 
-def benchmark(folder: Path, weights: codec.CodecWeights) -> dict[str, Any]:
-    """Measure every picture of a folder with every codec at every quality.
+def benchmark(folder: Path, weights: codec.CodecWeights, effort: int = 1) -> dict[str, Any]:
+    """Measure every picture of a folder with every codec at every quality; ours at effort 1, or at 1 and 2.
 
     Returns:
       data, machine: how many pictures were measured and the checksum of their files; what the seconds were measured on.
@@ -117,6 +118,7 @@ def benchmark(folder: Path, weights: codec.CodecWeights) -> dict[str, Any]:
       failed: {picture: why}, those that could not be read, or not by every codec.
       codecs: {codec: {picture: [what `measure` found, for each quality]}}.
       bd_rate: {codec: {"percent", "from_db", "to_db"}}, ours against each, on the mean curves.
+      bd_rate_effort_2: the same for ours at effort 2, and against effort 1, "ours"; only if it was measured.
 
     Raises:
       ValueError: there is no picture in the folder, or none that could be measured.
@@ -125,6 +127,10 @@ def benchmark(folder: Path, weights: codec.CodecWeights) -> dict[str, Any]:
     if not paths:
         raise ValueError(f"expected pictures ({', '.join(SUFFIXES)}) in {folder}, got none")
     codes = {name: rival(name) for name in OPTIONS} | {"ours": ours(weights)}
+    if effort == 2:
+        from vae_lib import refinement
+
+        codes["ours, effort 2"] = ours(weights, search=refinement.encode_tile)
     codecs: dict[str, dict[str, list[dict]]] = {name: {} for name in codes}
     failed = {}
     bar = tqdm(paths, unit="picture", leave=False)
@@ -141,7 +147,7 @@ def benchmark(folder: Path, weights: codec.CodecWeights) -> dict[str, Any]:
         why = next(iter(failed.values()))
         raise ValueError(f"expected pictures that can be read, got {len(failed)} that cannot, the first: {why}")
     digest = hashlib.sha256(b"".join((folder / name).read_bytes() for name in codecs["ours"])).hexdigest()
-    return {
+    results: dict[str, Any] = {
         "data": f"{counted(codecs['ours'])}, SHA-256 of their files one after the other: {digest}",
         "machine": machine(),
         "model": weights.model.hex(),
@@ -149,6 +155,10 @@ def benchmark(folder: Path, weights: codec.CodecWeights) -> dict[str, Any]:
         "codecs": codecs,
         "bd_rate": {name: saving(codecs["ours"], codecs[name]) for name in OPTIONS},
     }
+    if effort == 2:
+        slow = codecs["ours, effort 2"]
+        results["bd_rate_effort_2"] = {name: saving(slow, codecs[name]) for name in (*OPTIONS, "ours")}
+    return results
 
 
 def counted(pictures: dict) -> str:
@@ -196,11 +206,19 @@ def table(results: dict[str, Any]) -> str:
         lines.append(f"{picture:32.32}" + "".join(f"{s['percent']:+9.1f}%" if s else f"{'-':>10}" for s in savings))
         missing |= None in savings
     lines.append(f"{'mean curves':32}" + "".join(f"{s['percent']:+9.1f}%" if s else f"{'-':>10}" for s in overall))
+    slow = results.get("bd_rate_effort_2", {})
+    if slow:
+        rates = [slow[name] for name in OPTIONS]
+        lines.append(f"{'at effort 2':32}" + "".join(f"{s['percent']:+9.1f}%" if s else f"{'-':>10}" for s in rates))
     ranges = [f"{s['from_db']:.0f}-{s['to_db']:.0f} dB" if s else "-" for s in overall]
     lines.append(f"{'over':32}" + "".join(f"{text:>10}" for text in ranges))
     if missing:
         lines.append("- where two curves do not rise over a common range of PSNR")
-    lines.append(f"\n{'seconds per megapixel, median':32}" + "".join(f"{name:>10}" for name in codecs))
+    if slow.get("ours"):
+        percent, low, high = slow["ours"].values()
+        lines.append(f"effort 2 against effort 1: {percent:+.1f}% over {low:.0f}-{high:.0f} dB")
+    names = [name.removeprefix("ours, ") for name in codecs]
+    lines.append(f"\n{'seconds per megapixel, median':32}" + "".join(f"{name:>10}" for name in names))
     for side in ("encode", "decode"):
         seconds = [
             np.median(

@@ -16,6 +16,7 @@ COLOURS = {
     "rate": "#0072B2",
     "distortion": "#D55E00",
     "ours": "#009E73",
+    "ours, effort 2": "#004D38",
     "JPEG": "#E69F00",
     "WebP": "#56B4E9",
     "AVIF": "#CC79A7",
@@ -26,7 +27,8 @@ COLOURS = {
     "true": "#000000",
     "neutral": "#7F7F7F",
 }
-MARKERS = {"JPEG": "o", "WebP": "s", "AVIF": "^", "JPEG XL": "D", "ours": "P"}  # a second cue beside the colour
+# A second cue beside the colour.
+MARKERS = {"JPEG": "o", "WebP": "s", "AVIF": "^", "JPEG XL": "D", "ours": "P", "ours, effort 2": "X"}
 
 
 def use_course_style() -> None:
