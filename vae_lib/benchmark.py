@@ -205,13 +205,15 @@ def table(results: dict[str, Any]) -> str:
         savings = [saving({picture: rows}, {picture: codecs[name][picture]}) for name in OPTIONS]
         lines.append(f"{picture:32.32}" + "".join(f"{s['percent']:+9.1f}%" if s else f"{'-':>10}" for s in savings))
         missing |= None in savings
-    lines.append(f"{'mean curves':32}" + "".join(f"{s['percent']:+9.1f}%" if s else f"{'-':>10}" for s in overall))
     slow = results.get("bd_rate_effort_2", {})
-    if slow:
-        rates = [slow[name] for name in OPTIONS]
-        lines.append(f"{'at effort 2':32}" + "".join(f"{s['percent']:+9.1f}%" if s else f"{'-':>10}" for s in rates))
-    ranges = [f"{s['from_db']:.0f}-{s['to_db']:.0f} dB" if s else "-" for s in overall]
-    lines.append(f"{'over':32}" + "".join(f"{text:>10}" for text in ranges))
+    for title, found in (
+        ("mean curves", overall),
+        ("at effort 2", [slow.get(name) for name in OPTIONS] if slow else []),
+    ):
+        if found:
+            lines.append(f"{title:32}" + "".join(f"{s['percent']:+9.1f}%" if s else f"{'-':>10}" for s in found))
+            ranges = [f"{s['from_db']:.0f}-{s['to_db']:.0f} dB" if s else "-" for s in found]
+            lines.append(f"{'over':32}" + "".join(f"{text:>10}" for text in ranges))
     if missing:
         lines.append("- where two curves do not rise over a common range of PSNR")
     if slow.get("ours"):
