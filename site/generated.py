@@ -107,7 +107,7 @@ def exercises() -> str:
     found = {exercise.id: len(exercise.misconceptions) for exercise in all_exercises()}
     lines = []
     for notebook in course().values():
-        lines += [f"## {notebook.title}", "", row("exercise", "difficulty", "minutes", "misconceptions caught")]
+        lines += [f"## {notebook.title}", "", row("exercise", "difficulty", "minutes", "mistakes caught")]
         lines.append(row("---", "---", "---:", "---:"))
         for e in notebook.exercises:
             link = f"[{e.id} · {escape(e.title)}](#exercise-{e.id})"

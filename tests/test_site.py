@@ -30,7 +30,8 @@ RAW_TEX = r"""() => {
   while (texts.nextNode()) {
     const text = texts.currentNode;
     const inside = (places) => text.parentElement.closest(places);
-    if (inside("article") && !inside("pre, code, script, mjx-container") && /\\\(|\\\[|\$[^\s$][^$]*\$|\\[a-z]{3,}/.test(text.data)) found.push(text.data.trim().slice(0, 80));
+    const prose = inside("article") && !inside("pre, code, script, mjx-container");
+    if (prose && /\\\(|\\\[|\$[^\s$][^$]*\$|\\[a-z]{3,}/.test(text.data)) found.push(text.data.trim().slice(0, 80));
   }
   for (const math of document.querySelectorAll(".math"))
     if (!math.querySelector("mjx-container")) found.push("not typeset: " + math.textContent.slice(0, 80));
