@@ -1,7 +1,8 @@
 """What Sphinx is taught about the course: generated pages, and what each notebook's page gets beside its text.
 
-Notebooks stay as they are. Their pages link the first mention of each term to the glossary, publications to where they
-can be read, and say how to run what one reads; each exercise has an anchor (`exercise-01.2`).
+Notebooks stay as they are. Their pages link the first mention of each term to the glossary, modules to the library's
+page, publications to where they can be read, and say how to run what one reads; each exercise has an anchor and a label
+(`exercise-01.2`).
 """
 
 import re
@@ -61,6 +62,7 @@ class NotebookPage(SphinxTransform):
 
     def apply(self, **kwargs: object) -> None:
         if self.env.docname.startswith("notebooks/"):
+            self.env.note_dependency(__file__)
             self.change()
 
     def change(self) -> None:
@@ -117,6 +119,26 @@ class LinkPublications(NotebookPage):
                 text.parent.replace(text, [*parts, nodes.Text(text[end:])])
 
 
+class LinkModules(NotebookPage):
+    """`vae_lib.gaussian` becomes a link to what that module holds."""
+
+    def change(self) -> None:
+        modules = {f"vae_lib.{path.stem}": f"module-{path.stem}" for path in generated.MODULES}
+        for literal in list(self.document.findall(nodes.literal)):
+            if literal.astext() in modules and not isinstance(literal.parent, (nodes.title, nodes.reference)):
+                link = addnodes.pending_xref(
+                    "",
+                    refdomain="std",
+                    reftype="ref",
+                    reftarget=modules[literal.astext()],
+                    refexplicit=True,
+                    refwarn=True,
+                )
+                link["refdoc"] = self.env.docname
+                link += literal.deepcopy()
+                literal.parent.replace(literal, link)
+
+
 class AnchorExercises(NotebookPage):
     """Every exercise can be linked to: `exercise-01.2` is a label, and an anchor of the page."""
 
@@ -154,6 +176,6 @@ class SayHowToRun(NotebookPage):
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("generated", Generated)
-    for transform in (LinkTerms, LinkPublications, AnchorExercises, SayHowToRun):
+    for transform in (LinkTerms, LinkPublications, LinkModules, AnchorExercises, SayHowToRun):
         app.add_transform(transform)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -4,6 +4,7 @@ A page says `{generated} NAME`, and `PAGES[NAME]()` gives its text. Nothing is l
 teachers, and their minutes are added up from what the notebooks state.
 """
 
+import ast
 import functools
 import itertools
 import re
@@ -20,7 +21,8 @@ from misconceptions import all_exercises  # noqa: E402
 from notebook_rules import FACTS, Exercise, find_exercises, load, section  # noqa: E402
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SOURCES = [*NOTEBOOKS, *sorted((ROOT / "vae_lib" / "exercises").glob("*.py")), Path(__file__)]
+MODULES = sorted(path for path in (ROOT / "vae_lib").glob("*.py") if path.stem != "__init__")
+SOURCES = [*NOTEBOOKS, *MODULES, *sorted((ROOT / "vae_lib" / "exercises").glob("*.py")), Path(__file__)]
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,20 @@ def without_article(text: str) -> str:
     return re.sub(r"[^a-z0-9 ]", "", plain.lower()).strip()
 
 
+def library() -> str:
+    """Each module of `vae_lib`: what it says of itself, its public definitions, its source."""
+    lines = []
+    for path in MODULES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        lines += [f"(module-{path.stem})=", f"## vae_lib.{path.stem}", "", escape(ast.get_docstring(tree)), ""]
+        for node in tree.body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                says = (ast.get_docstring(node) or "").partition("\n\n")[0]
+                lines.append(f"- `{node.name}`" + (f": {escape(says)}" if says else ""))
+        lines += ["", f"{{download}}`Source <../vae_lib/{path.name}>`", ""]
+    return "\n".join(lines)
+
+
 # References
 
 
@@ -262,6 +278,7 @@ PAGES = {
     "contents": contents,
     "exercises": exercises,
     "exercises-in-all": exercises_in_all,
+    "library": library,
     "misconceptions": misconceptions,
     "references": references,
     "two-hours": lambda: route(TWO_HOURS, 2 * 60),

@@ -142,6 +142,14 @@ def test_the_indexes_hold_all_exercises_beliefs_words_and_references(pages: dict
             assert not number or f"https://arxiv.org/abs/{number[0][6:]}" in pages["references.html"].links
 
 
+def test_what_a_notebook_built_is_linked_to_the_module_where_it_lives(pages: dict[str, Html]):
+    for notebook in NOTEBOOKS:
+        built = set(re.findall(r"\| `vae_lib\.(\w+)` \|", notebook.read_text(encoding="utf-8")))
+        links = pages[f"notebooks/{notebook.stem}.html"].links
+        missing = [name for name in built if f"../library.html#module-{name.replace('_', '-')}" not in links]
+        assert not missing, f"{notebook.name}: expected a link to {missing}"
+
+
 def test_a_route_for_teachers_that_does_not_fit_its_time_is_refused():
     assert "minutes are spare" in generated.route(generated.TWO_HOURS, 120)
     with pytest.raises(ValueError, match="at most 60 minutes"):
@@ -207,7 +215,7 @@ def test_search_finds_a_term(site: Path):
 @pytest.mark.parametrize("dark, width", [(False, 360), (True, 1280)], ids=["light, a phone", "dark, a desk"])
 def test_pages_are_accessible(site: Path, dark: bool, width: int):
     """axe-core finds nothing serious or critical; formulae are left to MathJax, which has MathML for screen readers."""
-    names = ["index", "notebooks/01_bits_and_bytes", "notation", "exercises", "teachers", "data", "search"]
+    names = ["index", "notebooks/01_bits_and_bytes", "notation", "exercises", "teachers", "library", "data", "search"]
     wrong = []
     with serve(site) as address, visit(width=width, dark=dark) as seen:
         for name in names:
