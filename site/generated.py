@@ -244,7 +244,10 @@ def checks() -> str:
             check = judged[e.id]
             lines += [f"(check-{e.id})=", "", "<details>"]
             count = f"{len(check.misconceptions)} misconceptions"
-            lines += [f"<summary>{e.id} · {html(e.title)} {dots(e.difficulty)} · {e.minutes} min · {count}</summary>", ""]
+            lines += [
+                f"<summary>{e.id} · {html(e.title)} {dots(e.difficulty)} · {e.minutes} min · {count}</summary>",
+                "",
+            ]
             lines += [f"[The exercise](#exercise-{e.id}). Who is right reads: {words(check.notice)}", ""]
             for misconception in check.misconceptions:
                 lines += [f"- **{escape(misconception.belief)}**", "", f"  {words(misconception.words)}", ""]
