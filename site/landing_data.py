@@ -45,7 +45,7 @@ CARDS = {
     "03": ("Filled contours of the KL", (0, 0, 1, 1)),
     "04": ("Two panels with the same twelve sample points", (0.51, 0, 1, 1)),
     "05": ("Four panels of 28 by 28 pixels", (0, 0, 0.5, 1)),
-    "06": ("Three small maps of how often", (0, 0, 0.67, 1)),
+    "06": ("Three small maps of how often", (0, 0, 0.62, 1)),
     "07": ("Two grids of 24 invented garments", (0, 0, 0.5, 1)),
     "08": ("Six rows of eleven pictures", (0, 0, 1, 1)),
     "09": ("Top row, four garments", (0, 0, 1, 1)),
@@ -221,7 +221,7 @@ def readme_picture() -> bytes:
 
     use_course_style()
     shown = versions()
-    figure, axes = plt.subplots(1, len(shown), figsize=(12.5, 2.85), dpi=100)
+    figure, axes = plt.subplots(1, len(shown), figsize=(12.5, 3.15), dpi=100)
     for axis, version in zip(axes, shown, strict=True):
         axis.imshow(version.decoded[README_CROP])
         fit = "" if version.psnr is None else f", {version.psnr:.1f} dB"

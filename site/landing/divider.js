@@ -22,14 +22,12 @@ function show(side) {
   picture.src = dataset.address;
   picture.alt = `Two spaniels look out of a wooden house: the ${side} version, ${value}`;
   const paid = figure.querySelector(`fieldset.${side} .paid`);
-  const words = [[dataset.bytes, " bytes"], [dataset.psnr, ""]].filter(([figure]) => figure);
-  paid.replaceChildren(
-    ...words.flatMap(([figure, unit], i) => {
-      const bold = document.createElement("b");
-      bold.textContent = figure;
-      return [i ? ", " : "", bold, unit];
-    }),
-  );
+  const figures = [dataset.bytes, dataset.psnr].map((text) => {
+    const bold = document.createElement("b");
+    bold.textContent = text;
+    return bold;
+  });
+  paid.replaceChildren(`${value}: `, figures[0], dataset.psnr ? " bytes, " : " bytes", figures[1]);
   move(now());
 }
 
