@@ -47,9 +47,10 @@ nb_ipywidgets_js: dict[str, dict[str, str]] = {}
 
 html_theme = "sphinx_book_theme"
 html_title = project
+html_favicon = "_static/favicon.svg"
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
 html_static_path = ["_static"]
 html_css_files = ["course.css"]
-html_js_files = ["course.js"]
 html_sourcelink_suffix = ""  # so that a notebook is downloaded under its own name
 html_show_sphinx = False
 html_theme_options = {

@@ -38,7 +38,7 @@ def glossary_terms(text: str) -> list[list[str]]:
 
 
 def mention(term: str) -> str:
-    """Pattern of a term in running text: words with a capital beyond the first letter as they stand, others in any case."""
+    """Pattern of a term in running text: one with capitals as it stands, others in any case."""
     words = re.escape(term).replace(r"\ ", r"\s+") + "s?"
     return rf"(?<![\w-]){words if re.search('[A-Z]', term) else f'(?i:{words})'}(?![\w-])"
 

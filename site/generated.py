@@ -242,21 +242,14 @@ def checks() -> str:
         lines += [f"### {notebook.title}", ""]
         for e in notebook.exercises:
             check = judged[e.id]
-            lines += [f"(check-{e.id})=", "", "<details>"]
-            count = f"{len(check.misconceptions)} misconceptions"
-            lines += [
-                f"<summary>{e.id} · {html(e.title)} {dots(e.difficulty)} · {e.minutes} min · {count}</summary>",
-                "",
-            ]
-            lines += [f"[The exercise](#exercise-{e.id}). Who is right reads: {words(check.notice)}", ""]
+            lines += [f"(check-{e.id})=", f"#### {e.id} · {escape(e.title)}", ""]
+            lines += [f"[The exercise](#exercise-{e.id}): {dots(e.difficulty)} {e.minutes} min. Who is right reads:"]
+            lines += [words(check.notice), ""]
+            lines += ["<details>", f"<summary>{len(check.misconceptions)} misconceptions</summary>", ""]
             for misconception in check.misconceptions:
                 lines += [f"- **{escape(misconception.belief)}**", "", f"  {words(misconception.words)}", ""]
             lines += ["</details>", ""]
     return "\n".join(lines)
-
-
-def html(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def words(template: str) -> str:
