@@ -111,8 +111,8 @@ def credit() -> dict[str, str]:
     raise ValueError(f"expected {PHOTOGRAPH} in data/README.md, got no row")
 
 
-def card_picture(number: str) -> tuple[bytes, str]:
-    """A part of a notebook's committed figure, scaled down, as WebP; and the figure's alternative text."""
+def card_picture(number: str) -> bytes:
+    """A part of a notebook's committed figure, scaled down, as WebP."""
     start, (left, top, right, bottom) = CARDS[number]
     for cell in load(course()[number].path).cells:
         alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
@@ -124,7 +124,7 @@ def card_picture(number: str) -> tuple[bytes, str]:
             part.thumbnail((CARD_WIDTH, CARD_WIDTH), Image.Resampling.LANCZOS)
             file = io.BytesIO()
             part.save(file, "WebP", quality=70, method=6)
-            return file.getvalue(), alt
+            return file.getvalue()
     raise ValueError(f"expected a figure in notebook {number} whose alternative text starts with {start!r}, got none")
 
 
@@ -183,7 +183,7 @@ def build(folder: Path) -> None:
     text = readme()
     cards = []
     for number, notebook in course().items():
-        picture, alt = card_picture(number)
+        picture = card_picture(number)
         (folder / f"card_{number}.webp").write_bytes(picture)
         cards.append(
             {
@@ -194,7 +194,6 @@ def build(folder: Path) -> None:
                 "builds": text["builds"][number],
                 "reading": notebook.reading,
                 "exercises": sum(exercise.minutes for exercise in notebook.exercises),
-                "alt": alt,
                 "size": Image.open(io.BytesIO(picture)).size,
             }
         )
