@@ -23,8 +23,9 @@ const tasks = {
 self.onmessage = async ({ data: { id, task, request } }) => {
   try {
     const report = (share) => self.postMessage({ id, share });
-    report(0);
-    const result = tasks[task](request, await weights, report);
+    const loaded = await weights;
+    report(0); // from now on the page counts the seconds
+    const result = tasks[task](request, loaded, report);
     self.postMessage({ id, result });
   } catch (error) {
     const words = error instanceof CodecError ? error.message : `this browser could not finish: ${error.message}`;
