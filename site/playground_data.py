@@ -5,7 +5,6 @@ import shutil
 import sys
 from pathlib import Path
 
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from vae_lib import codec
@@ -31,7 +30,7 @@ def build_samples(out: Path) -> None:
     weights, photographs, samples = codec.load_weights(), load_photographs("test"), []
     for name, (photograph, window, title, author) in SAMPLES.items():
         x_uint8 = crop(photographs[photograph], *window)
-        (out / f"{name}.webp").write_bytes(encode_image(x_uint8, "WebP", lossless=True, quality=100, method=4))
+        (out / f"{name}.webp").write_bytes(encode_image(x_uint8, "WebP", lossless=True, quality=60))
         for quality in QUALITIES:
             (out / f"{name}_{quality}.vic").write_bytes(codec.encode(x_uint8, weights, quality))
         samples.append({"name": name, "title": title, "author": author, "height": window[2], "width": window[3]})

@@ -203,7 +203,7 @@ function quantise(residual, scale, worth, weights) {
   if (nearest === 0) return 0; // a latent that rounds to 0 stays there
   let [best, least] = [nearest, Infinity];
   for (const candidate of [nearest, nearest - 1, 0]) {
-    const error = size - candidate + decoder.inward(candidate, scale, weights) / 32;
+    const error = size - candidate + decoder.inward(candidate, scale, weights.get("inward")) / 32;
     const cost = weights.bits[scale][candidate] + worth * error ** 2;
     if (cost < least) [best, least] = [candidate, cost];
   }

@@ -133,6 +133,7 @@ export class Reader {
 
 /** The last place of a rising table whose entry is at most `slot`. */
 function bisect(table, slot) {
+  if (table[SYMBOL_MAX] <= slot && slot < table[SYMBOL_MAX + 1]) return SYMBOL_MAX; // most symbols are 0
   let [low, high] = [0, table.length - 1]; // table[low] <= slot < table[high]
   while (high - low > 1) {
     const middle = (low + high) >> 1;
@@ -275,14 +276,16 @@ export function decodeLatent(data, header, weights, report = () => {}) {
 /** The latent of a tile, {rows, columns} blocks, from the readers of its hyper-latent and its latent. */
 function decodeTile(size, quality, readers, weights, report) {
   const latent = grid(size.rows, size.columns, CHANNELS, Int16Array);
+  const points = weights.get("inward");
   let visited = 0;
 
   function visit(blocks, low, high, mean, scale) {
     const symbols = read(readers[1], scale);
-    const width = high - low;
-    for (let i = 0; i < symbols.length; i++) {
-      const place = blocks[Math.floor(i / width)] * CHANNELS + low + (i % width);
-      latent.values[place] = 2 * (16 * symbols[i] + mean[i]) - inward(symbols[i], scale[i], weights);
+    for (let [i, place] = [0, 0]; place < blocks.length; place++) {
+      for (let channel = low; channel < high; channel++, i++) {
+        const value = 2 * (16 * symbols[i] + mean[i]) - inward(symbols[i], scale[i], points);
+        latent.values[blocks[place] * CHANNELS + channel] = value;
+      }
     }
     visited += symbols.length;
     report(visited / latent.values.length);
@@ -298,7 +301,7 @@ function decodeTile(size, quality, readers, weights, report) {
 
 /** A symbol for each of the scales: all those of scale 1 first, then those of scale 2, and so on. */
 export function read(reader, scale) {
-  const symbols = new Float64Array(scale.length);
+  const symbols = new Int16Array(scale.length);
   for (const { number, places } of byScale(scale)) {
     const taken = reader.take(number, places.length);
     for (let i = 0; i < places.length; i++) symbols[places[i]] = taken[i];
@@ -306,19 +309,28 @@ export function read(reader, scale) {
   return symbols;
 }
 
-/** The scales above 0 that occur, rising, each with its places, rising. */
+/** The scales above 0 that occur, rising, each with its places, rising: [{number, places}]. */
 export function byScale(scale) {
-  const counts = new Int32Array(SCALES);
-  for (const number of scale) counts[number]++;
-  const places = Array.from(counts, (count) => new Int32Array(count));
-  counts.fill(0);
-  for (let i = 0; i < scale.length; i++) places[scale[i]][counts[scale[i]]++] = i;
-  return places.map((places, number) => ({ number, places })).filter(({ number, places }) => number && places.length);
+  const ends = new Int32Array(SCALES + 1); // ends[number]: how many places have a scale below number
+  for (let i = 0; i < scale.length; i++) ends[scale[i] + 1]++;
+  for (let number = 0; number < SCALES; number++) ends[number + 1] += ends[number];
+  const starts = ends.slice();
+  const order = new Int32Array(scale.length);
+  for (let i = 0; i < scale.length; i++) order[starts[scale[i]]++] = i;
+  const runs = [];
+  for (let number = 1; number < SCALES; number++) {
+    if (ends[number] < ends[number + 1]) runs.push({ number, places: order.subarray(ends[number], ends[number + 1]) });
+  }
+  return runs;
 }
 
-/** How much nearer to the mean than the symbol says the latent lies on average, in units of 2^-5 of a step. */
-export function inward(symbol, scale, weights) {
-  return Math.sign(symbol) * weights.get("inward")[4 * scale + Math.min(Math.abs(symbol), 3)];
+/**
+ * How much nearer to the mean than the symbol says the latent lies on average, in units of 2^-5 of a step.
+ *
+ * points: the weights' "inward", four for each scale.
+ */
+export function inward(symbol, scale, points) {
+  return Math.sign(symbol) * points[4 * scale + Math.min(Math.abs(symbol), 3)];
 }
 
 /**
@@ -340,8 +352,8 @@ export function walk(state, weights, visit) {
       if (number + 1 === GROUPS.length) continue;
       const width = high - low;
       const found = grid(state.rows, state.columns, width);
-      for (let i = 0; i < symbols.length; i++) {
-        found.values[blocks[Math.floor(i / width)] * width + (i % width)] = 16 * symbols[i] + mean[i];
+      for (let [i, place] = [0, 0]; place < blocks.length; place++) {
+        for (let k = 0; k < width; k++, i++) found.values[blocks[place] * width + k] = 16 * symbols[i] + mean[i];
       }
       const learned = convolve(found, `near.${number}.kernel`, weights).values;
       for (let i = 0; i < learned.length; i++) state.values[i] += learned[i];
@@ -367,10 +379,12 @@ export function predict(state, blocks, group, weights) {
   const width = weights.shape(`heads.${group}.two.bias`)[0] / 2;
   const mean = new Float64Array(blocks.length * width);
   const scale = new Uint8Array(blocks.length * width);
-  for (let i = 0; i < mean.length; i++) {
-    const place = Math.floor(i / width) * 2 * width + (i % width);
-    mean[i] = clip(shift(out[place] + shift(straight[place], 8), 16), -MEAN_MAX, MEAN_MAX);
-    scale[i] = clip(shift(out[place + width] + shift(straight[place + width], 8), 20), 0, SCALES - 1);
+  for (let i = 0; i < out.length; i++) out[i] += shift(straight[i], 8);
+  for (let [i, row] = [0, 0]; row < out.length; row += 2 * width) {
+    for (let k = row; k < row + width; k++, i++) {
+      mean[i] = clip(shift(out[k], 16), -MEAN_MAX, MEAN_MAX);
+      scale[i] = clip(shift(out[k + width], 20), 0, SCALES - 1);
+    }
   }
   return { mean, scale };
 }
@@ -400,16 +414,18 @@ export function hyperFeatures(hyperLatent, quality, weights) {
 
 /** The non-linearity of the integer networks: a shift and a clip. */
 function activate(x, bits) {
-  return x.map((value) => clip(shift(value, bits), 0, ACTIVATION_MAX));
+  const y = new Float64Array(x.length);
+  for (let i = 0; i < x.length; i++) y[i] = clip(shift(x[i], bits), 0, ACTIVATION_MAX);
+  return y;
 }
 
 /** x / 2^bits rounded down: exact, since x is an integer below 2^53. */
 function shift(x, bits) {
-  return Math.floor(x / (1 << bits));
+  return Math.floor(x * 0.5 ** bits);
 }
 
 function clip(x, low, high) {
-  return Math.min(Math.max(x, low), high);
+  return x < low ? low : x > high ? high : x;
 }
 
 /** x @ kernel + bias, for any number of rows: a convolution that looks at one place only, in lines of a tile's width. */
@@ -485,9 +501,11 @@ function synthesise(latent, header, weights, report) {
     const around = widen(place, latent);
     const part = crop(latent, around);
     const [zHat, h] = [0, 1].map(() => grid(part.rows, part.columns, CHANNELS, Float32Array));
-    for (let i = 0; i < part.values.length; i++) {
-      zHat.values[i] = part.values[i] / steps[i % CHANNELS];
-      h.values[i] = zHat.values[i] / spread[i % CHANNELS];
+    for (let block = 0; block < part.values.length; block += CHANNELS) {
+      for (let k = 0; k < CHANNELS; k++) {
+        zHat.values[block + k] = part.values[block + k] / steps[k];
+        h.values[block + k] = zHat.values[block + k] / spread[k];
+      }
     }
     const correction = correct(h, header.quality, "synthesis", weights, (share) =>
       report((number + share) / places.length),
@@ -539,10 +557,11 @@ export function correct(h, quality, name, weights, report = () => {}) {
   const ofQuality = weights.get(`${name}.correction.quality.kernel`);
   h = layer(h, "first");
   report(0.25);
-  h = leaky({ ...h, values: h.values.map((value, i) => value + (quality / 100) * ofQuality[i % h.channels]) });
+  for (let i = 0; i < h.values.length; i++) h.values[i] += (quality / 100) * ofQuality[i % h.channels];
+  h = leaky(h);
   for (let block = 0; weights.arrays.has(`${name}.correction.blocks.${block}.near.kernel`); block++) {
     const added = layer(leaky(layer(h, `blocks.${block}.near`)), `blocks.${block}.mix`);
-    h = { ...h, values: h.values.map((value, i) => value + added.values[i]) };
+    for (let i = 0; i < h.values.length; i++) h.values[i] += added.values[i];
     report(0.5);
   }
   return layer(leaky(h), "last");
@@ -550,7 +569,9 @@ export function correct(h, quality, name, weights, report = () => {}) {
 
 /** Leaky rectifier, slope 1/8 below zero. */
 function leaky(h) {
-  return { ...h, values: h.values.map((value) => Math.max(value, value / 8)) };
+  const y = grid(h.rows, h.columns, h.channels, Float32Array);
+  for (let i = 0; i < h.values.length; i++) y.values[i] = h.values[i] < 0 ? h.values[i] / 8 : h.values[i];
+  return y;
 }
 
 export function grid(rows, columns, channels, Type = Float64Array) {

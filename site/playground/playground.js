@@ -3,7 +3,7 @@
 import { Engine } from "./engine.js";
 import { download, draw, jpegOfSize, psnr, readPicture } from "./pictures.js";
 
-const MOST_BYTES = 64e6; // of a file that is opened
+const MOST_BYTES = 40e6; // of a file that is opened
 const MOST_PIXELS = 1.5e6; // of a photograph that is encoded: some seconds
 
 const $ = (id) => document.getElementById(id);
