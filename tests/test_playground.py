@@ -8,6 +8,8 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from attack_decoder import Attacker
@@ -17,14 +19,18 @@ from make_golden import GOLDEN
 from PIL import Image
 
 from vae_lib import codec, decoder
-from vae_lib.images import load_photographs
+from vae_lib.images import load_fashion_mnist, load_photographs
+from vae_lib.likelihoods import discretized_logistic_log_prob
 from vae_lib.metrics import psnr
+from vae_lib.recipes import FASHION_VAE, load_fashion_vae
+from vae_lib.weights import read_weights
 
 SITE = Path(__file__).parent.parent / "site"
-PAGES = ["index.html"]
+PAGES = ["index.html", "latents.html"]
 CONTENTS = json.loads((GOLDEN / "contents.json").read_text())
 MOST_BYTES = 10_000_000  # of all pages with their weights and samples
 SECONDS, ATTACKS, SECONDS_PER_ATTACK = 2, 500, 5
+GREY_LEVELS = 4  # at most between the explorer's pictures, whose last layer is rounded to bytes, and Python's
 SETTLED = "document.querySelector('#status').dataset.state !== 'busy'"
 
 pytestmark = needs_chromium
@@ -389,3 +395,86 @@ def test_pages_and_weights_are_small(playground):
 def test_the_weights_are_the_committed_ones(playground):
     served = (playground / "data" / "codec.safetensors").read_bytes()
     assert hashlib.sha256(served).digest() == hashlib.sha256(codec.WEIGHTS.read_bytes()).digest()
+
+
+def mean_images(model, z: np.ndarray) -> np.ndarray:
+    """Mean of p(x | z) over the 256 grey levels, each with its probability: (n, 28, 28)."""
+    logits, means, log_scales = jnp.split(model.decoder(jnp.asarray(z)), 3, axis=1)
+    centres = jnp.linspace(-1, 1, 2 * logits.shape[1] + 1)[1::2, None]
+    levels = jnp.arange(256)[:, None, None, None]
+    log_p = discretized_logistic_log_prob(levels, means + centres, log_scales - 2)  # (levels, n, components, pixels)
+    p = jnp.sum(jax.nn.softmax(logits, axis=1) * jnp.exp(log_p), axis=2)
+    return np.asarray(jnp.sum(levels[..., 0] * p, axis=0)).reshape(-1, 28, 28)
+
+
+def test_the_latents_page_decodes_to_pythons_picture(address):
+    """Of the examples, and of draws from the prior."""
+    z = np.random.default_rng(0).normal(size=(20, 32))
+    with visit() as seen:
+        page = arrive(seen, address, "latents.html")
+        result = page.evaluate(
+            """async (draws) => {
+              const { Decoder } = await import("./vae.js");
+              const { fetchArrays } = await import("./weights.js");
+              const arrays = await fetchArrays("data/latents.safetensors");
+              const decoder = new Decoder(arrays);
+              const means = Array.from(arrays.get("examples.mean").values);
+              const examples = [...Array(20).keys()].map((i) => means.slice(32 * i, 32 * (i + 1)));
+              const pictures = [...examples, ...draws].map((z) => [...decoder.meanImage(z)]);
+              return { examples, pictures };
+            }""",
+            z.tolist(),
+        )
+    model = load_fashion_vae()
+    expected = mean_images(model, np.concatenate([result["examples"], z]))
+    difference = np.abs(np.array(result["pictures"]).reshape(-1, 28, 28) - expected)
+    print(f"largest difference {difference.max():.2f} grey levels, mean {difference.mean():.3f}")
+    assert difference.max() < GREY_LEVELS and difference.mean() < 0.2
+
+
+def test_the_latents_page_shows_what_each_latent_costs(address):
+    """The costs sum to the rate that was measured when the VAE was trained."""
+    with visit() as seen:
+        page = arrive(seen, address, "latents.html")
+        shown = [float(words.removesuffix(" bits")) for words in page.locator(".latent .bits").all_text_contents()]
+        words = say(page)
+    assert len(shown) == 32 and shown == sorted(shown, reverse=True)
+    rate = 784 * float(read_weights(FASHION_VAE)[0]["test_rate_bits_per_dim"])
+    assert sum(shown) == pytest.approx(rate, abs=0.2)
+    assert f"the 32 latents cost {sum(shown):.1f} bits" in words
+
+
+def test_the_latents_page_moves_by_keyboard(address):
+    test_uint8, labels = load_fashion_mnist("test")
+    with visit() as seen:
+        page = arrive(seen, address, "latents.html")
+        picture = lambda: canvas(page, "decoded").astype(int)  # noqa: E731
+
+        def press(name: str, key: str) -> int:
+            """The largest change of a pixel."""
+            before = picture()
+            page.locator(f"#{name}").press(key)
+            page.wait_for_timeout(200)
+            return int(np.abs(picture() - before).max())
+
+        start = picture()
+        first = test_uint8[np.nonzero(labels == 1)[0][0], :, :, 0]
+        assert np.array_equal(canvas(page, "image-first")[..., 0], first)
+        assert psnr(first, start[..., 0].astype(np.uint8)) > 20
+        names = page.locator(".latent input").evaluate_all("(inputs) => inputs.map((input) => input.id)")
+        assert press(names[0], "End") > 50  # the latent that costs most
+        page.locator("summary").press("Enter")
+        assert press(names[-1], "End") <= 3  # the one that costs least says nothing
+        assert press("between", "End") > 50
+        distances = [np.abs(picture() - canvas(page, f"image-{which}")).mean() for which in ("first", "second")]
+        assert distances[1] < distances[0] / 3
+        press("between", "Home")
+        assert np.array_equal(picture(), start)
+        press("zero", "Enter")
+        assert page.locator(f"#{names[0]}").input_value() == "0"
+        zero = picture()
+        press("draw", "Enter")
+        assert np.abs(picture() - zero).max() > 50
+        page.locator("#first").press("ArrowDown")
+        assert say(page).startswith("The first image is Trouser, test image")
+        assert not seen.errors

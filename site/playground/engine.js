@@ -7,6 +7,7 @@ export class Engine {
   constructor(report) {
     this.report = report; // is told what share is done
     this.pending = null;
+    this.asked = 0;
     this.start();
   }
 
@@ -19,7 +20,7 @@ export class Engine {
   /** What the worker answers; an Error with its words where it refuses. One question at a time. */
   ask(task, request, pixels) {
     return new Promise((resolve, reject) => {
-      const id = crypto.getRandomValues(new Uint32Array(1))[0];
+      const id = ++this.asked;
       this.pending = { id, resolve, reject, pixels, timer: null };
       this.worker.postMessage({ id, task, request });
     });

@@ -11,7 +11,7 @@ const engine = new Engine((share) => ($("progress").value = share));
 const decoded = new Map(); // what the samples' files hold, by their address
 
 // A source is where a picture comes from: {name, title, step, original, bytes}: the name of a file, what
-// the page calls it, the step of its qualities or null, a promise of its pixels or of null, and a function of the quality.
+// the page calls it, the step of its qualities or null; functions that give its pixels or null, and the bytes of a quality.
 
 function sampleSource({ name, title }) {
   const address = (quality) => `data/${name}_${quality}.vic`;
@@ -20,7 +20,7 @@ function sampleSource({ name, title }) {
     title,
     sample: name,
     step: 10,
-    original: fetchBlob(`data/${name}.webp`).then((blob) => readPicture(blob)),
+    original: async () => readPicture(await fetchBlob(`data/${name}.webp`)),
     key: address,
     bytes: async (quality) => new Uint8Array(await (await fetchBlob(address(quality))).arrayBuffer()),
   };
@@ -31,13 +31,13 @@ function photographSource(name, picture) {
     name,
     title: name,
     step: 1,
-    original: Promise.resolve(picture),
+    original: async () => picture,
     bytes: (quality) => engine.ask("encode", { image: picture, quality }, picture.height * picture.width),
   };
 }
 
 function fileSource(name, bytes) {
-  return { name, title: name, step: null, original: Promise.resolve(null), bytes: async () => bytes };
+  return { name, title: name, step: null, original: async () => null, bytes: async () => bytes };
 }
 
 async function fetchBlob(address) {
@@ -88,7 +88,7 @@ async function show(source, quality) {
 
 /** Decode, draw and measure. What was on the page stays there until the new picture is whole. */
 async function present({ source, quality }) {
-  const original = await source.original;
+  const original = await source.original();
   const bytes = await source.bytes(quality);
   const key = source.key?.(quality);
   const found = decoded.get(key);
@@ -202,9 +202,14 @@ function listen(sources) {
     if (source) show(source, Number($("quality").value));
   });
   $("file").addEventListener("change", () => $("file").files.length && openFile($("file").files[0]));
-  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    document.body.classList.add("dragging");
+  });
+  document.addEventListener("dragleave", () => document.body.classList.remove("dragging"));
   document.addEventListener("drop", (event) => {
     event.preventDefault();
+    document.body.classList.remove("dragging");
     if (event.dataTransfer.files.length) openFile(event.dataTransfer.files[0]);
   });
   $("controls").addEventListener("submit", (event) => event.preventDefault());

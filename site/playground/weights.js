@@ -1,12 +1,13 @@
 // Weights files (safetensors) as typed arrays, and the checksum by which a file names the weights it was made with.
 
-const TYPES = { I8: Int8Array, I16: Int16Array, I32: Int32Array, F16: Uint16Array, F32: Float32Array };
+const TYPES = { U8: Uint8Array, I8: Int8Array, I16: Int16Array, I32: Int32Array, F16: Uint16Array, F32: Float32Array };
 
-/** The arrays of a weights file by name: {dtype, shape, bytes, values}; values of F16 are float32. */
+/** The arrays of a weights file by name, {dtype, shape, bytes, values}; values of F16 are float32. Texts: `.about`. */
 export function readArrays(buffer) {
   const length = Number(new DataView(buffer).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
   const arrays = new Map();
+  arrays.about = header.__metadata__ ?? {};
   delete header.__metadata__;
   for (const [name, { dtype, shape, data_offsets }] of Object.entries(header)) {
     const [start, end] = data_offsets;
