@@ -4,7 +4,9 @@ The only room that imports pyplot. Each function returns the figure or draws on 
 with `plt.show()`.
 """
 
-from collections.abc import Sequence
+import inspect
+import os
+from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -85,3 +87,25 @@ def rate_distortion_axes(axis: Axes, title: str) -> Axes:
     """Label axes for curves of PSNR over rate."""
     axis.set(title=title, xlabel="rate R (bits per pixel)", ylabel="PSNR (dB)")
     return axis
+
+
+def sliders(draw: Callable[..., None], **ranges: tuple[float, float, float]) -> None:
+    """Sliders for whoever runs a notebook in JupyterLab, which draw anew with every move.
+
+    A page of the site, or a test, has nobody to move them: there nothing is shown. A Jupyter server tells the kernels
+    that it starts for people the name of their session, in JPY_SESSION_NAME.
+
+    Args:
+      draw: draws a figure from numbers, which have defaults: where the sliders begin.
+      ranges: (lowest, highest, step) for each of these numbers, by name.
+    """
+    if "JPY_SESSION_NAME" not in os.environ:
+        return
+    import ipywidgets
+
+    controls = {}
+    for name, (low, high, step) in ranges.items():
+        kind = ipywidgets.IntSlider if isinstance(step, int) else ipywidgets.FloatSlider
+        start = inspect.signature(draw).parameters[name].default
+        controls[name] = kind(start, min=low, max=high, step=step, description=name)
+    ipywidgets.interact(draw, **controls)
