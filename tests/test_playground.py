@@ -259,6 +259,10 @@ window.Worker = class extends Real {
     super(URL.createObjectURL(new Blob([code])));
     window.started = (window.started ?? 0) + 1;
   }
+  terminate() {
+    super.terminate();
+    window.ended = (window.ended ?? 0) + 1;
+  }
 };
 """
 
@@ -270,7 +274,7 @@ def test_a_decoder_that_never_ends_is_stopped(address):
         seen.page.goto(f"{address}/index.html")
         page = settled(seen)
         assert say(page) == "A halved fig in a red bowl: stopped after 6 seconds"
-        assert page.evaluate("window.started") == 2
+        assert page.evaluate("[window.started, window.ended]") == [2, 1]
         page.locator("#sample").select_option("dogs")
         page.locator("#stop").click()
         settled(seen)

@@ -107,7 +107,7 @@ async function present({ source, quality }) {
     const { blob } = await jpegOfSize(original, bytes.length);
     const jpeg = await readPicture(blob);
     draw($("jpeg"), jpeg);
-    const remark = blob.size > bytes.length ? "; smaller it makes none" : "";
+    const remark = blob.size > bytes.length ? ", the smallest it makes" : "";
     $("jpeg-figures").textContent = figures(blob.size, jpeg, psnr(original, jpeg)) + remark;
   }
   $("results").hidden = false;
