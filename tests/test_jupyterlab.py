@@ -1,0 +1,167 @@
+"""JupyterLab in a real browser, started by the README's first command: cells run, checks answer, a slider moves.
+
+The notebooks are a copy in an empty folder, and so are JupyterLab's settings: nothing of the reader's is touched.
+"""
+
+import os
+import re
+import secrets
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from browser import needs_chromium, visit
+from nbformat import NotebookNode
+from notebook_rules import WIDGET, as_shipped, find_exercises, load
+from playwright.sync_api import Locator, Page
+
+from vae_lib.plotting import sliders
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PATIENCE = 240  # seconds for anything to happen; a quiet machine needs a tenth of it
+COMMAND = re.search(r"^pip install uv && uv run (jupyter lab (\S+))$", (ROOT / "README.md").read_text("utf-8"), re.M)
+
+
+def wait_for(happened: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < end, f"expected {what} within {PATIENCE} s"
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """The folder that JupyterLab was started in, as the README says, and the address of the README's notebook."""
+    folder = tmp_path_factory.mktemp("course")
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(16)
+    options = ["--no-browser", f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1"]
+    options += [f"--IdentityProvider.token={token}", "--allow-root"]
+    own = {name: str(folder / ".home") for name in ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")}
+    environment = {**os.environ, **own, "JUPYTER_RUNTIME_DIR": str(folder / ".home" / "runtime")}
+    command = [sys.executable, "-m", *shlex.split(COMMAND[1]), *options]
+    with open(folder / "log", "w", encoding="utf-8") as log:
+        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    try:
+
+        def answers() -> bool:
+            assert server.poll() is None, (folder / "log").read_text(encoding="utf-8")[-2000:]
+            try:
+                return urllib.request.urlopen(f"http://127.0.0.1:{port}/api", timeout=5).status == 200
+            except (urllib.error.URLError, OSError):
+                return False
+
+        wait_for(answers, "an answer of the server")
+        yield folder, f"http://127.0.0.1:{port}/lab/tree/{COMMAND[2]}?token={token}"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def when_run(notebook: NotebookNode) -> list[str | None]:
+    """When each code cell was last done."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return [cell.metadata.get("execution", {}).get("shell.execute_reply") for cell in cells]
+
+
+def cell(page: Page, text: str) -> Locator:
+    """The code cell whose source says this, in sight."""
+    found = page.locator(".jp-CodeCell", has=page.locator(".jp-InputArea", has_text=text)).first
+    found.scroll_into_view_if_needed(timeout=1000 * PATIENCE)
+    return found
+
+
+def answer(page: Page, exercise: str, stub: str, source: str) -> str:
+    """Write a function where the stub stands, run it and its check, and return what the check says."""
+    before = said(page, exercise)
+    cell(page, f"def {stub}(").locator(".cm-content").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(source)
+    page.keyboard.press("Shift+Enter")  # and on to the check
+    page.keyboard.press("Shift+Enter")
+    wait_for(lambda: said(page, exercise) not in ("", before), "words of the check")
+    return said(page, exercise)
+
+
+def said(page: Page, exercise: str) -> str:
+    return cell(page, f'check("{exercise}"').locator(".jp-OutputArea-output").first.inner_text(timeout=1000 * PATIENCE)
+
+
+@needs_chromium
+def test_the_readmes_first_command_opens_a_notebook_that_runs_answers_and_moves(lab: tuple[Path, str]):
+    folder, address = lab
+    saved = folder / COMMAND[2]
+    shipped = load(saved)
+    (exercise,) = [e for e in find_exercises(shipped) if e.id == "00.1"]
+    with visit(width=1280, height=1000) as seen:
+        page = seen.page
+        page.goto(address)
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=1000 * PATIENCE)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.locator("[data-command='runmenu:run-all']").click()
+
+        # All cells ran: the file says so, whatever of the page is in sight
+        def all_ran() -> bool:
+            page.keyboard.press("Control+s")
+            page.wait_for_timeout(1500)
+            return not set(when_run(load(saved))) & {None, *when_run(shipped)}
+
+        wait_for(all_ran, "all cells to run")
+        outputs = [output for c in load(saved).cells for output in c.get("outputs", [])]
+        assert not [output.ename for output in outputs if output.output_type == "error"]
+
+        # A wrong answer, then a right one
+        assert said(page, "00.1").startswith("○ 00.1 not attempted")
+        wrong = exercise.solution.replace("height * width", "3 * height * width")
+        words = answer(page, "00.1", exercise.stub, wrong)
+        assert words.startswith("✗ 00.1") and "three times as long: bits per pixel count all channels" in words
+        words = answer(page, "00.1", exercise.stub, exercise.solution)
+        assert words.startswith("✓ 00.1 correct")
+
+        # The slider
+        figure = cell(page, "def at_quality(")
+        picture, handle = figure.locator(".jp-OutputArea img"), figure.locator(".noUi-handle")
+        handle.scroll_into_view_if_needed(timeout=1000 * PATIENCE)
+        before = picture.get_attribute("src")
+        handle.focus()
+        for _ in range(5):
+            handle.press("ArrowRight")
+        wait_for(lambda: picture.count() == 1 and picture.get_attribute("src") != before, "another figure")
+        assert figure.locator(".widget-readout").inner_text() == "15"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+def test_no_notebook_ships_with_a_widget_that_nobody_can_move(path: Path):
+    notebook = as_shipped(path)
+    assert "widgets" not in notebook.metadata
+    assert not [c.id for c in notebook.cells for o in c.get("outputs", []) if WIDGET in o.get("data", {})]
+
+
+def test_sliders_begin_at_the_defaults_and_keep_their_ranges(monkeypatch: pytest.MonkeyPatch):
+    import ipywidgets
+
+    shown = []
+    monkeypatch.setattr(ipywidgets, "interact", lambda draw, **controls: shown.append(controls))
+
+    def draw(quality: int = 10, value: float = -2.0) -> None: ...
+
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    sliders(draw, quality=(1, 95, 1), value=(-3.0, 3.0, 0.5))
+    assert not shown, "expected nothing where nobody can move a slider"
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/00_what_an_image_costs.ipynb")
+    sliders(draw, quality=(1, 95, 1), value=(-3.0, 3.0, 0.5))
+    (controls,) = shown
+    assert [(c.value, c.min, c.max, c.step) for c in controls.values()] == [(10, 1, 95, 1), (-2.0, -3.0, 3.0, 0.5)]
+    assert isinstance(controls["quality"], ipywidgets.IntSlider)
