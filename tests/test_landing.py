@@ -93,6 +93,9 @@ def test_the_readmes_scoreboard_is_that_of_the_results():
         assert lossy, name
         assert float(lossy[1].replace("−", "-")) == pytest.approx(saving["percent"], abs=0.051)
         assert [float(lossy[2]), float(lossy[3])] == pytest.approx([saving["from_db"], saving["to_db"]], abs=0.051)
+    slow = results("benchmark")["bd_rate_effort_2"]["ours"]
+    claim = re.search(r"`--effort 2` needs another (\S+) % fewer bits \((\S+) to (\S+) dB\)", README)
+    assert [-float(claim[1]), float(claim[2]), float(claim[3])] == pytest.approx([*slow.values()], abs=0.051)
     found = results("bits_back")
     wanted = {
         name: [ways.get(way, {}).get("bytes") for way in ("apart", "together")]
