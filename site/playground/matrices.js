@@ -73,7 +73,7 @@ const constant = (value) => [0x41, value]; // 0 .. 63
 const add = (a, b) => [...a, ...b, 0x6a];
 const multiplied = (a, b) => [...a, ...b, 0x6c];
 const increase = (local, by) => set(local, add(get(local), by));
-const atLeast = (local, value) => [...get(local), ...constant(value), 0x4f];
+const reaches = (local, value) => [...get(local), ...constant(value), 0x4f];
 const repeat = (body, condition) => [0x03, 0x40, ...body, ...condition, 0x0d, 0, 0x0b]; // do body while condition
 const when = (condition, body) => [...condition, 0x04, 0x40, ...body, 0x0b];
 
@@ -132,7 +132,7 @@ function multiplyBody(size) {
       ...set(left, get(rows)),
       ...set(xTile, get(x)),
       ...set(yTile, get(y)),
-      ...[4, 1].flatMap((height) => when(atLeast(left, height), repeat(tile(height), atLeast(left, height)))),
+      ...[4, 1].flatMap((height) => when(reaches(left, height), repeat(tile(height), reaches(left, height)))),
       ...increase(kernel, constant(16 * VECTORS)),
       ...increase(y, constant(16 * VECTORS)),
       ...increase(done, constant(16 * VECTORS)),
