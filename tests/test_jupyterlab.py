@@ -109,7 +109,8 @@ def test_the_readmes_first_command_opens_a_notebook_that_runs_answers_and_moves(
     with visit(width=1280, height=1000) as seen:
         page = seen.page
         page.goto(address)
-        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=1000 * PATIENCE)
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=1000 * PATIENCE)
+        page.wait_for_timeout(5000)  # it says so a moment before the kernel listens
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.locator("[data-command='runmenu:run-all']").click()
 
