@@ -98,7 +98,9 @@ def answer(page: Page, exercise: str, stub: str, source: str) -> str:
 
 
 def said(page: Page, exercise: str) -> str:
-    return cell(page, f'check("{exercise}"').locator(".jp-OutputArea-output").first.inner_text(timeout=1000 * PATIENCE)
+    """The words of a check, empty until they are there."""
+    output = cell(page, f'check("{exercise}"').locator(".jp-OutputArea-output").first
+    return (output.text_content(timeout=1000 * PATIENCE) or "").strip() if output.count() else ""
 
 
 @needs_chromium
@@ -125,7 +127,7 @@ def test_the_readmes_first_command_opens_a_notebook_that_runs_answers_and_moves(
         assert not [output.ename for output in outputs if output.output_type == "error"]
 
         # A wrong answer, then a right one
-        assert said(page, "00.1").startswith("○ 00.1 not attempted")
+        wait_for(lambda: said(page, "00.1").startswith("○ 00.1 not attempted"), "the words for an untouched stub")
         wrong = exercise.solution.replace("height * width", "3 * height * width")
         words = answer(page, "00.1", exercise.stub, wrong)
         assert words.startswith("✗ 00.1") and "three times as long: bits per pixel count all channels" in words
