@@ -155,7 +155,7 @@ def show_everything(seen: Visit) -> None:
 def test_the_page_is_light_even_when_everything_was_looked_at(site: Path, page: str):
     with serve(site) as address, visit() as seen:
         finished: list[Request] = []
-        seen.page.on("requestfinished", finished.append)
+        seen.page.on("requestfinished", lambda request: finished.append(request))
         seen.page.goto(f"{address}/", wait_until="networkidle")
         show_everything(seen)
         seen.page.wait_for_load_state("networkidle")
