@@ -18,7 +18,7 @@ Turns a picture into a .vic file, the format of notebook 12.
   python -m vae_lib compress photo.png photo.vic --quality 40 --effort 2
 
 Effort 1 takes seconds. Effort 2 searches for symbols that cost less for this very picture: about 5 % fewer bytes at
-equal quality, for some minutes of work for each megapixel. Both are decoded alike, and as fast.
+equal quality, for some minutes and 1.5 gigabytes of memory for each megapixel. Both are decoded alike, and as fast.
 
 Any format that Pillow reads, and JPEG XL; grey or RGB, at most 67 megapixels; EXIF orientation is applied, and of an
 animation the first frame is taken. Transparency is refused, since the file could not hold it. For a photograph, quality
