@@ -149,7 +149,10 @@ def test_a_folder_in_which_nothing_can_be_read_is_refused(tmp_path, capsys):
 def test_ctrl_c_ends_it_in_one_line_and_writes_nothing(folder, tmp_path):
     out = tmp_path / "results.json"
     command = [sys.executable, "-m", "vae_lib", "benchmark", str(folder), "--json", str(out)]
+    # As in a terminal, also where pytest runs in the background, whose children ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    signal.signal(signal.SIGINT, before)
     said = b""
     while b"1.png" not in said:  # the progress bar names the second picture: the first is measured
         said += running.stderr.read1()

@@ -8,7 +8,13 @@ export class Engine {
     this.report = report; // is told what share is done
     this.pending = null;
     this.asked = 0;
+    this.begin();
     this.start();
+  }
+
+  /** Another picture: it may ask, whatever became of the last one. */
+  begin() {
+    this.stopped = null; // or the words with which it was ended, perhaps before its first question
   }
 
   start() {
@@ -19,6 +25,7 @@ export class Engine {
 
   /** What the worker answers; an Error with its words where it refuses. One question at a time. */
   ask(task, request, pixels) {
+    if (this.stopped !== null) return Promise.reject(new Error(this.stopped));
     return new Promise((resolve, reject) => {
       const id = ++this.asked;
       this.pending = { id, resolve, reject, pixels, timer: null };
@@ -37,6 +44,7 @@ export class Engine {
 
   /** End what is under way, if anything is, with these words. */
   stop(words) {
+    this.stopped = words;
     if (this.pending === null) return;
     this.worker.terminate();
     this.start();

@@ -76,6 +76,7 @@ async function show(source, quality) {
   }
   while (next !== null) {
     [current, next] = [next, null];
+    engine.begin();
     say("busy", `${current.source.title}, quality ${current.quality} …`);
     try {
       await present(current);
