@@ -20,6 +20,8 @@ from scipy.ndimage import uniform_filter
 from vae_lib import codec, decoder
 from vae_lib.codec import CodecWeights, Writer
 from vae_lib.decoder import BLOCK, GROUPS, HALO, REACH, SCALES, SYMBOL_MAX, Header, pass_map
+from vae_lib.networks import depth_to_space
+from vae_lib.transforms import leaky
 
 ROUNDS = 32
 SHARE = 0.2  # of the blocks, tried in a round
@@ -167,13 +169,6 @@ def convolve(x: Array, kernel: Array) -> Array:
     return jax.lax.conv_general_dilated(x[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))[0]
 
 
-def depth_to_space(x: Array, factor: int) -> Array:
-    """`decoder.depth_to_space`."""
-    rows, columns, _ = x.shape
-    x = x.reshape(rows, columns, factor, factor, -1).swapaxes(1, 2)
-    return x.reshape(factor * rows, factor * columns, -1)
-
-
 def activate(x: Array) -> Array:
     """`decoder.activate`, which rounds down: by half a unit of 2^-8, in the mean."""
     return jnp.clip(x - 1 / 512, 0, 16)
@@ -211,8 +206,8 @@ def symbol_bits(residual: Array, scale: Array, table: Array) -> Array:
 def hyper_features(h_hat: Array, quality: Array, arrays: Arrays) -> Array:
     """`decoder.hyper_features`."""
     h = activate(convolve(h_hat, arrays["hyper.one.kernel"] / 2**16) + arrays["hyper.one.bias"] / 2**16)
-    h = convolve(depth_to_space(h, 2), arrays["hyper.two.kernel"] / 2**12) + arrays["hyper.two.bias"] / 2**20
-    return depth_to_space(h, 2) + quality * arrays["quality"] / 2**16
+    h = convolve(depth_to_space(h[None], 2)[0], arrays["hyper.two.kernel"] / 2**12) + arrays["hyper.two.bias"] / 2**20
+    return depth_to_space(h[None], 2)[0] + quality * arrays["quality"] / 2**16
 
 
 def picture(latent: Array, steps: Array, quality: Array, arrays: Arrays) -> Array:
@@ -228,11 +223,7 @@ def picture(latent: Array, steps: Array, quality: Array, arrays: Arrays) -> Arra
         h = h + layer(leaky(layer(h, f"blocks.{block}.near")), f"blocks.{block}.mix")
         block += 1
     z = z + REACH * layer(leaky(h), "last")
-    return depth_to_space(z @ arrays["synthesis.basis"], BLOCK)
-
-
-def leaky(h: Array) -> Array:
-    return jnp.maximum(h, h / 8)
+    return depth_to_space((z @ arrays["synthesis.basis"])[None], BLOCK)[0]
 
 
 @jax.jit
