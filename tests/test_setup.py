@@ -16,7 +16,7 @@ from notebook_rules import RULES, load
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "vae_lib"
 ROOMS = (  # the library's map: a later room may import an earlier one
-    "images metrics entropy_coding inference gaussian likelihoods networks vae weights training parallel recipes "
+    "images metrics ledger entropy_coding inference gaussian linear_gaussian likelihoods networks vae weights training parallel recipes "
     "bits_back lossless_benchmark decoder transforms priors codec refinement lossy freezing plotting benchmark "
     "codec_recipe ablation"
 ).split()
