@@ -29,7 +29,11 @@ REGISTRIES = ("pypi.org", "files.pythonhosted.org")
 SIZE = 2_000_000  # bytes, for the whole file
 SHORT_RUN = 10  # seconds: below, a stated running time is too small to be wrong
 ALTERNATIVE_TEXT = 30  # characters
-CODE_CELLS, WORDS, FIGURES, LINES = (12, 40), (1500, 3500), 4, 20
+CODE_CELLS, WORDS, LINES, FIGURES, PREDICTIONS = (12, 36), (1000, 2600), 300, (6, 9), (4, 6)  # a reader's 40 minutes
+MORE_LINES = {"12": 350}  # the decoder is read there, line by line
+CELL_LINES = 30
+WORDS_A_MINUTE, LINES_A_MINUTE, MINUTES_EACH = 180, 15, 0.5  # for prose; for code; for a figure or a prediction
+READING_SLACK = 0.15
 STRICT_SHARE = 0.6  # of the cells with text output
 
 Rule = Callable[[NotebookNode, Path], Iterator[str]]
@@ -322,23 +326,39 @@ def running_time(notebook: NotebookNode, path: Path) -> Iterator[str]:
 
 @rule
 def extent(notebook: NotebookNode, path: Path) -> Iterator[str]:
-    """Neither too short nor too long: code cells without stubs and checks, words without folds and references."""
-    exercises = find_exercises(notebook)
-    of_exercises = {i for e in exercises if e.check is not None for i in (e.check - 1, e.check)}
-    code = [(i, cell) for i, cell in of_type(notebook, "code") if i not in of_exercises]
-    count = len(code)
-    if not CODE_CELLS[0] <= count <= CODE_CELLS[1]:
-        yield f"code cells: expected {CODE_CELLS[0]} to {CODE_CELLS[1]} beside stubs and checks, got {count}"
-    words = count_words(notebook)
-    if not WORDS[0] <= words <= WORDS[1]:
-        yield f"Markdown: expected {WORDS[0]} to {WORDS[1]} words outside folds and references, got {words}"
-    figures = sum(images(cell) for _, cell in code)
-    if figures < FIGURES:
-        yield f"figures: expected at least {FIGURES}, got {figures}"
-    for index, cell in code:
-        if code_lines(cell.source) > LINES:
+    """What a reader gets through: words, lines and cells of code, figures, predictions."""
+    bounds = {
+        "code cells": CODE_CELLS,
+        "words outside folds and references": WORDS,
+        "lines of code": (0, MORE_LINES.get(path.name[:2], LINES)),
+        "figures": FIGURES,
+        "predictions": PREDICTIONS,
+    }
+    for (name, (least, most)), count in zip(bounds.items(), load_of_reading(notebook), strict=True):
+        if not least <= count <= most:
+            yield f"{name}: expected {least} to {most}, got {count}"
+    for index, cell in of_type(notebook, "code"):
+        if code_lines(cell.source) > CELL_LINES:
             lines = code_lines(cell.source)
-            yield f"{label(notebook, index)}: expected at most {LINES} lines beside docstrings and blanks, got {lines}"
+            yield f"{label(notebook, index)}: expected at most {CELL_LINES} lines without blank ones, got {lines}"
+
+
+@rule
+def reading_time(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    """The stated minutes are what words, lines, figures and predictions make of them."""
+    facts = FACTS.search(notebook.cells[0].source)
+    _, words, lines, figures, predictions = load_of_reading(notebook)
+    minutes = words / WORDS_A_MINUTE + lines / LINES_A_MINUTE + MINUTES_EACH * (figures + predictions)
+    if facts and abs(int(facts[1]) - minutes) > READING_SLACK * minutes:
+        yield f"{label(notebook, 0)}: expected about {minutes:.0f} minutes of reading, got {facts[1]}"
+
+
+def load_of_reading(notebook: NotebookNode) -> tuple[int, int, int, int, int]:
+    """Code cells, words, lines of code, figures, predictions."""
+    code = [cell for _, cell in of_type(notebook, "code")]
+    prose = "\n".join(cell.source for _, cell in of_type(notebook, "markdown"))
+    lines, figures = sum(code_lines(cell.source) for cell in code), sum(map(images, code))
+    return len(code), count_words(notebook), lines, figures, len(re.findall(r"\*\*Predict", prose))
 
 
 def count_words(notebook: NotebookNode) -> int:
@@ -351,19 +371,15 @@ def count_words(notebook: NotebookNode) -> int:
 
 
 def code_lines(source: str) -> int:
-    """Lines of a cell beside blank ones and docstrings."""
-    lines = set()
-    for node in ast.walk(parse(source)):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
-            lines |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-    return sum(bool(line.strip()) and number not in lines for number, line in enumerate(source.split("\n"), start=1))
+    """Lines of a cell without blank ones."""
+    return sum(bool(line.strip()) for line in source.split("\n"))
 
 
 @rule
 def closing(notebook: NotebookNode, path: Path) -> Iterator[str]:
     """After the exercises: what was built, the ledger, further reading with years; and the progress as last code."""
     last_exercise = max((e.heading for e in find_exercises(notebook)), default=0)
-    for heading in ("Built here, now lives in", "The ledger so far", "Further reading"):
+    for heading in ("Built here, now lives in", "The ledger", "Further reading"):
         found = section(notebook, heading)
         if found is None:
             yield f"the closing: expected a heading '## {heading}', got none"
@@ -603,7 +619,7 @@ def constant_names(notebook: NotebookNode) -> set[str]:
 
 # Applying the rules
 
-AS_SHIPPED = ("executed_in_order", "no_progress_bar", "running_time", "ships_unsolved")
+AS_SHIPPED = ("executed_in_order", "no_progress_bar", "running_time", "ships_unsolved", "extent", "reading_time")
 
 
 def as_shipped(path: Path) -> NotebookNode:

@@ -26,7 +26,7 @@ You will be able to
 - break it in one place;
 - see which rule notices.
 
-*Needs* notebooks 01 and 02 · *reading* 25 min · *running* 20 s · *exercises* 3 (15 min)"""
+*Needs* notebooks 01 and 02 · *reading* 18 min · *running* 20 s · *exercises* 3 (15 min)"""
 
 TASK = """### Exercise 03.{k} · Twice {k} ●○○ · 5 min
 Double a number."""
@@ -60,7 +60,7 @@ CLOSING = """## Built here, now lives in
 |---|---|
 | `to_bits` | `vae_lib.metrics` |
 
-## The ledger so far
+## The ledger
 Nothing yet.
 
 ## Further reading
@@ -86,12 +86,12 @@ def figure() -> NotebookNode:
 
 def good() -> NotebookNode:
     """The smallest notebook that keeps all rules."""
-    words = new_markdown_cell("## Words\n" + "word " * 1600)
+    words = new_markdown_cell("## Words\n" + "word " * 1600 + "\n\n**Predict.** More?" * 4)
     cells = [new_markdown_cell(OPENING), words, new_code_cell("import math"), new_code_cell(library_source("to_bits"))]
     for k in range(8):
         source = f"nats = math.exp({k})\nprint(f'{{to_bits(nats):.2f}} bits')"
         cells.append(new_code_cell(source, outputs=[stdout(f"{to_bits(math.exp(k)):.2f} bits\n")]))
-    for k in range(4):
+    for k in range(6):
         metadata = {"mystnb": {"image": {"alt": "A single grey pixel, which stands for a figure."}}}
         cells.append(new_code_cell(f"draw({k})", outputs=[figure()], metadata=metadata))
     for k in (1, 2, 3):
@@ -191,7 +191,17 @@ def short_alternative_text(notebook: NotebookNode) -> None:
     next(c for c in code(notebook) if "mystnb" in c.metadata).metadata["mystnb"]["image"]["alt"] = "A figure"
 
 
-def three_figures(notebook: NotebookNode) -> None:
+def add_cells(count: int, lines: int = 1) -> Callable[[NotebookNode], None]:
+    """A mutation: so many more cells of so many lines."""
+
+    def mutate(notebook: NotebookNode) -> None:
+        for number in range(count):
+            add_code("\n".join(f"y = {number} + {k}" for k in range(lines)))(notebook)
+
+    return mutate
+
+
+def five_figures(notebook: NotebookNode) -> None:
     next(c for c in code(notebook) if "mystnb" in c.metadata).outputs = []
 
 
@@ -227,7 +237,8 @@ ERROR = new_output("error", ename="ValueError", evalue="no", traceback=["ValueEr
 STDERR = new_output("stream", name="stderr", text="something\n")
 TO_BITS_OTHERWISE = edit("return nats / math.log(2)", "return nats / math.log(10)")
 TABLE_ROW = "| `to_bits` | `vae_lib.metrics` |"
-TWENTY_ONE_LINES = "\n".join(f"x = {k}" for k in range(21))
+THIRTY_ONE_LINES = "\n".join(f"x = {k}" for k in range(31))
+READING = "*reading* 18 min"
 
 # (rule, how the notebook is broken, the mutation, words that the violation says)
 BROKEN = [
@@ -249,18 +260,23 @@ BROKEN = [
     ("first_cell", "another number", edit("# 03 · A", "# 04 · A"), "03"),
     ("first_cell", "no question", edit("**Does", "Does"), "question"),
     ("first_cell", "one objective", edit("- see which rule notices.", ""), "two lines"),
-    ("first_cell", "no facts", edit("*reading* 25 min · ", ""), "*Needs*"),
+    ("first_cell", "no facts", edit("*reading* 18 min · ", ""), "*Needs*"),
     ("first_cell", "miscounted", edit("*exercises* 3 (15 min)", "*exercises* 4 (15 min)"), "*exercises* 3 (15 min)"),
     ("first_cell", "other minutes", edit("●○○ · 5 min", "●○○ · 9 min"), "(19 min)"),
     ("running_time", "three times longer", recorded(61), "61 s"),
     ("running_time", "three times shorter", recorded(7), "7 s"),
     ("running_time", "never recorded", unrecorded, "jupyter execute"),
-    ("extent", "few cells", drop("draw("), "12 to 40"),
-    ("extent", "few words", edit("word " * 1600, "word " * 1000), "1500 to 3500"),
-    ("extent", "many words", edit("word " * 1600, "word " * 4000), "1500 to 3500"),
-    ("extent", "three figures", three_figures, "at least 4"),
-    ("extent", "a long cell", add_code(TWENTY_ONE_LINES), "at most 20 lines"),
-    ("closing", "no ledger", edit("## The ledger so far", "## Something else"), "ledger"),
+    ("extent", "many cells", add_cells(40), "12 to 36"),
+    ("extent", "few words", edit("word " * 1600, "word " * 900), "1000 to 2600"),
+    ("extent", "many words", edit("word " * 1600, "word " * 4000), "1000 to 2600"),
+    ("extent", "five figures", five_figures, "6 to 9"),
+    ("extent", "many predictions", edit("More?", "More?" + "\n\n**Predict.** And now?"), "4 to 6"),
+    ("extent", "no prediction", edit("**Predict.** More?", "More?"), "4 to 6"),
+    ("extent", "a long cell", add_code(THIRTY_ONE_LINES), "at most 30 lines"),
+    ("extent", "many lines", add_cells(10, lines=29), "0 to 300"),
+    ("reading_time", "an hour as half of one", edit(READING, "*reading* 9 min"), "got 9"),
+    ("reading_time", "half an hour as an hour", edit(READING, "*reading* 36 min"), "got 36"),
+    ("closing", "no ledger", edit("## The ledger", "## Something else"), "ledger"),
     ("closing", "two references", edit("(2013)", ""), "three references"),
     ("closing", "no progress", drop("progress("), 'progress("03")'),
     ("closing", "progress of another", edit('progress("03")', 'progress("04")'), 'progress("03")'),
@@ -315,6 +331,7 @@ BROKEN = [
 
 # What breaks two rules at once, whichever way it is done: the other rules, by (rule, how the notebook is broken).
 ALSO = {
+    **{("extent", how): {"reading_time"} for how in ("few words", "many words", "many lines", "no prediction")},
     ("exercises", "numbered wrongly"): {"ships_unsolved"},
     ("exercises", "without difficulty"): {"first_cell"},
     ("ships_unsolved", "solved and saved"): {"executed_in_order"},
@@ -359,7 +376,7 @@ ACCEPTED = {
     "a call that prints": print_only("to_bits(2)", before="x = [f'{y}' for y in range(3)]"),
     "a short running time": edit("*running* 20 s", "*running* 11 s"),
     "an empty table of what was built": edit(f"{TABLE_ROW}\n", ""),
-    "twenty lines": add_code("\n\n".join(f"x = {k}" for k in range(20))),
+    "thirty lines": add_code("\n\n".join(f"x = {k}" for k in range(30))),
 }
 
 
