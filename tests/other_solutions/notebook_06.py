@@ -39,14 +39,6 @@ def laplace_by_scipy(x_uint8, mean, scale):
     return np.where(level > mean, from_right, from_left)
 
 
-def mixture_by_folding(logits, log_probs):
-    """Adds one component after the other."""
-    total, norm = np.full(np.shape(log_probs)[1:], -np.inf), np.full(np.shape(logits)[1:], -np.inf)
-    for logit, log_prob in zip(logits, log_probs, strict=True):
-        total, norm = np.logaddexp(total, logit + log_prob), np.logaddexp(norm, logit)
-    return (norm - total) / np.log(2)
-
-
 def paint_by_convolving(x, kernel, stride):
     """Spread the input out with zeros between, then convolve in full."""
     spread = np.zeros([(n - 1) * stride + 1 for n in np.shape(x)])
@@ -58,6 +50,5 @@ ALSO_RIGHT = {
     "06.1": [best_gaussian_by_log_density, best_gaussian_in_unit_axis],
     "06.2": [sigma_by_logarithms],
     "06.3": [laplace_by_scipy],
-    "06.4": [mixture_by_folding],
-    "06.5": [paint_by_convolving],
+    "06.4": [paint_by_convolving],
 }
