@@ -10,23 +10,6 @@ import jax.numpy as jnp
 from jax import Array
 
 
-def bernoulli_log_likelihood(x_uint8: Array, logits: Array) -> Array:
-    """Minus the binary cross-entropy that many recipes minimise: x log p + (1 - x) log(1 - p), with x in [0, 1].
-
-    A likelihood of black-and-white pixels only. For grey levels it is no code length: the 256 "probabilities" of a
-    pixel sum to more than 1, up to 128 at p = 1/2, so it claims up to 7 bits too little.
-
-    Args:
-      x_uint8: (batch, height, width, channels) integers 0..255.
-      logits: (batch, 1, pixels) of p, the probability of white.
-
-    Returns:
-      (batch,) nats, summed over the pixels.
-    """
-    x = x_uint8.reshape(len(x_uint8), 1, -1) / 255
-    return jnp.sum(x * logits - jax.nn.softplus(logits), axis=(1, 2))
-
-
 def discretized_logistic_log_prob(x_uint8: Array, mean: Array, log_scale: Array) -> Array:
     """Log probability of each grey level under a logistic distribution cut into 256 bins.
 

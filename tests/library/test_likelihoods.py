@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from vae_lib.likelihoods import (
-    bernoulli_log_likelihood,
     discretized_logistic_log_prob,
     logistic_mixture_log_likelihood,
 )
@@ -72,18 +71,3 @@ def test_equal_components_are_one_component_and_the_pixels_add_up():
 def test_zeros_as_parameters_already_cover_all_levels():
     log_p = logistic_mixture_log_likelihood(LEVELS.reshape(256, 1, 1, 1), np.zeros((256, 15, 1), np.float32))
     assert -float(log_p.min()) / np.log(2) < 10
-
-
-def test_the_bernoulli_is_minus_the_cross_entropy_and_survives_certainty():
-    rng = np.random.default_rng(4)
-    x_uint8 = rng.integers(0, 256, (3, 4, 4, 1)).astype(np.uint8)
-    p = rng.uniform(0.01, 0.99, (3, 1, 16))
-    x = x_uint8.reshape(3, 16) / 255
-    exact = np.sum(x * np.log(p[:, 0]) + (1 - x) * np.log(1 - p[:, 0]), axis=1)
-    np.testing.assert_allclose(bernoulli_log_likelihood(x_uint8, np.log(p / (1 - p))), exact, rtol=1e-5)
-    assert np.isfinite(bernoulli_log_likelihood(x_uint8, np.full((3, 1, 16), 500.0))).all()
-
-
-def test_the_bernoulli_is_no_distribution_over_levels():
-    log_p = bernoulli_log_likelihood(LEVELS.reshape(256, 1, 1, 1), np.zeros((256, 1, 1)))
-    assert float(jnp.sum(jnp.exp(log_p))) == pytest.approx(128)
