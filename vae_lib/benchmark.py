@@ -109,8 +109,8 @@ def measure_file(path: Path, codes: dict[str, Code]) -> dict[str, list[dict]]:
     return rows
 
 
-def benchmark(folder: Path, weights: codec.CodecWeights, effort: int = 1) -> dict[str, Any]:
-    """Measure every picture of a folder with every codec at every quality; ours at effort 1, or at 1 and 2.
+def benchmark(folder: Path, weights: codec.CodecWeights, search: Callable | None = None) -> dict[str, Any]:
+    """Measure every picture of a folder with every codec at every quality; with `search`, ours at effort 2 as well.
 
     Returns:
       data, machine: how many pictures were measured and the checksum of their files; what the seconds were measured on.
@@ -127,10 +127,8 @@ def benchmark(folder: Path, weights: codec.CodecWeights, effort: int = 1) -> dic
     if not paths:
         raise ValueError(f"expected pictures ({', '.join(SUFFIXES)}) in {folder}, got none")
     codes = {name: rival(name) for name in OPTIONS} | {"ours": ours(weights)}
-    if effort == 2:
-        from vae_lib import refinement
-
-        codes["ours, effort 2"] = ours(weights, search=refinement.encode_tile)
+    if search:
+        codes["ours, effort 2"] = ours(weights, search=search)
     codecs: dict[str, dict[str, list[dict]]] = {name: {} for name in codes}
     failed = {}
     bar = tqdm(paths, unit="picture", leave=False)
@@ -155,7 +153,7 @@ def benchmark(folder: Path, weights: codec.CodecWeights, effort: int = 1) -> dic
         "codecs": codecs,
         "bd_rate": {name: saving(codecs["ours"], codecs[name]) for name in OPTIONS},
     }
-    if effort == 2:
+    if search:
         slow = codecs["ours, effort 2"]
         results["bd_rate_effort_2"] = {name: saving(slow, codecs[name]) for name in (*OPTIONS, "ours")}
     return results
