@@ -139,8 +139,8 @@ def codec_diagram(lit: str | Sequence[str] = ()) -> Figure:
     Args:
       lit: one part or several: image, transform, gain, round, coder, tables, file, hyperprior, context.
     """
-    lit = {lit} if isinstance(lit, str) else set(lit)
-    if unknown := lit - set(CODEC_PARTS):
+    bright = {lit} if isinstance(lit, str) else set(lit)
+    if unknown := bright - set(CODEC_PARTS):
         raise ValueError(f"no such part: {sorted(unknown)}; the diagram has {list(CODEC_PARTS)}")
     width, height = 1.1, 0.8
     figure, axis = plt.subplots(figsize=(8.2, 3.6))
@@ -164,15 +164,17 @@ def codec_diagram(lit: str | Sequence[str] = ()) -> Figure:
             points[1:] = [(to_left + width / 2, points[0][1]), (to_left + width / 2, to_bottom + height)]
         elif start == "file":
             points = [(left + width / 2, bottom), (left + width / 2, points[1][1]), points[1]]
-        colour, line = ("black", 1.8) if {start, end} <= lit else ("#BBBBBB", 1.2)
+        colour, line = ("black", 1.8) if {start, end} <= bright else ("#BBBBBB", 1.2)
         axis.plot(*zip(*points[:-1], strict=True), color=colour, linewidth=line, solid_joinstyle="miter")
         style = {"arrowstyle": "-|>", "color": colour, "linewidth": line, "shrinkA": 0, "shrinkB": 1}
         axis.annotate("", points[-1], points[-2], arrowprops=style)
     for name, (places, words, colour) in CODEC_PARTS.items():
-        edge, fill, line = (COLOURS[colour], COLOURS[colour] + "26", 2.2) if name in lit else ("#BBBBBB", "white", 1.2)
+        edge, fill, line = (
+            (COLOURS[colour], COLOURS[colour] + "26", 2.2) if name in bright else ("#BBBBBB", "white", 1.2)
+        )
         for (left, bottom), word in zip(places, words, strict=True):
             axis.add_patch(plt.Rectangle((left, bottom), width, height, edgecolor=edge, facecolor=fill, linewidth=line))
-            ink = "black" if name in lit else "#777777"
+            ink = "black" if name in bright else "#777777"
             axis.text(left + width / 2, bottom + height / 2, word, ha="center", va="center", fontsize=10, color=ink)
     axis.text(0.55, 1.7, "encoder above\ndecoder below", ha="center", va="center", fontsize=9, color="#777777")
     return figure
