@@ -22,7 +22,9 @@ COLOURS = {
     "JPEG": "#E69F00",
     "WebP": "#56B4E9",
     "AVIF": "#CC79A7",
+    "AVIF, default": "#882255",
     "JPEG XL": "#8B6508",
+    "committed": "#0072B2",
     "PNG": "#7F7F7F",
     "xz": "#000000",
     "gap": "#CC79A7",
@@ -30,7 +32,16 @@ COLOURS = {
     "neutral": "#7F7F7F",
 }
 # A second cue beside the colour.
-MARKERS = {"JPEG": "o", "WebP": "s", "AVIF": "^", "JPEG XL": "D", "ours": "P", "ours, effort 2": "X"}
+MARKERS = {
+    "JPEG": "o",
+    "WebP": "s",
+    "AVIF": "^",
+    "AVIF, default": "v",
+    "JPEG XL": "D",
+    "ours": "P",
+    "ours, effort 2": "X",
+    "committed": "*",
+}
 
 
 def use_course_style() -> None:
