@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))  # where notebooks and checks are already read for the tests
+sys.path += [
+    str(ROOT / "tests" / room) for room in ("notebooks", "exercises")
+]  # where notebooks and checks are already read for the tests
 
 from misconceptions import all_exercises  # noqa: E402
 from notebook_rules import FACTS, Exercise, find_exercises, load, section  # noqa: E402

@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from vae_lib import codec
 from vae_lib.images import FASHION_CLASSES, crop, encode_image, load_fashion_mnist, load_photographs
-from vae_lib.recipes import FASHION_VAE, load_fashion_vae
+from vae_lib.training import read_weights
 from vae_lib.vae import bits_per_latent
-from vae_lib.weights import read_weights
+from vae_lib.workshop.fashion_vaes import FASHION_VAE, load_fashion_vae
 
 QUALITIES = range(0, 101, 10)
 SAMPLES = {  # name: photograph, (top, left, height, width), what is seen, whose it is

@@ -173,9 +173,12 @@ def is_picture(path: Path) -> bool:
 
 
 def benchmark(
-    folder: Path, weights: codec.CodecWeights, effort: int = 1, committed: codec.CodecWeights | None = None
+    folder: Path,
+    weights: codec.CodecWeights,
+    search: Callable | None = None,
+    committed: codec.CodecWeights | None = None,
 ) -> dict[str, Any]:
-    """Measure every picture of a folder with every codec at every quality; ours at effort 1, or at 1 and 2.
+    """Measure every picture of a folder with every codec at every quality; with `search`, ours at effort 2 as well.
 
     Args:
       committed: weights to measure ours against as well, as if they were one more rival.
@@ -196,10 +199,8 @@ def benchmark(
     codes = {name: rival(name) for name in OPTIONS}
     codes |= {"committed": ours(committed)} if committed else {}
     codes |= {"ours": ours(weights)}
-    if effort == 2:
-        from vae_lib import refinement
-
-        codes["ours, effort 2"] = ours(weights, search=refinement.encode_tile)
+    if search:
+        codes["ours, effort 2"] = ours(weights, search=search)
     codecs: dict[str, dict[str, list[dict]]] = {name: {} for name in codes}
     failed = {}
     bar = tqdm(paths, unit="picture", leave=False)

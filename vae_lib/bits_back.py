@@ -34,8 +34,8 @@ from vae_lib.entropy_coding import (
     normal_cdf,
     round_to_integers,
 )
-from vae_lib.recipes import COMPONENTS, FASHION_VAE, LATENT_DIM
-from vae_lib.weights import read_weights
+from vae_lib.training import read_weights
+from vae_lib.workshop.fashion_vaes import COMPONENTS, FASHION_VAE, LATENT_DIM
 
 SIDE = 28
 PIXELS = SIDE * SIDE

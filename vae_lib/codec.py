@@ -122,7 +122,7 @@ def encode(
       x_uint8: (height, width, 3) RGB; stored as grey where the three channels are equal everywhere.
       quality: from 0 (small) to 100 (good).
       quantiser: chooses the symbols; `quantise` if None.
-      search: encodes a tile in its own way, (x_uint8, place, quality, weights) -> writers: `refinement.encode_tile`.
+      search: encodes a tile in its own way, (x_uint8, place, quality, weights) -> writers, as effort 2 does it.
 
     Raises:
       CodecError: an image or a quality that the format cannot hold.

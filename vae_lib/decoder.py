@@ -1,4 +1,4 @@
-"""The reference decoder: bytes of a `.vic` file -> image, in NumPy alone, to be read from top to bottom (notebook 12).
+"""The reference decoder: bytes of a `.vic` file -> image, in NumPy alone, one file to be read from top to bottom (12).
 
 A file is a header and, for each tile of the image, two sections: the hyper-latent, then the latent. Which table a
 symbol is read with is decided by arithmetic of integers, so every machine reads the same symbols. The integers are kept

@@ -2,7 +2,7 @@
 
 `fashion_mnist` is about the 10,000 images of the official test set (notebooks 00 to 09), `photograph` about one
 photograph (10 to 13). A notebook opens with the lines before its own and closes with its own, which a cell has
-measured. `data/results/ledger.json` holds what the notebooks printed; `python -m vae_lib.ledger` collects it anew.
+measured. `data/ledger.json` holds what the notebooks printed; `python -m vae_lib.ledger` collects it anew.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from vae_lib.images import DATA_FOLDER
 
-FILE = DATA_FOLDER / "results" / "ledger.json"
+FILE = DATA_FOLDER / "ledger.json"
 NOTEBOOKS = DATA_FOLDER.parent / "notebooks"
 PRINTED = re.compile(r"^(\d\d)  (.+?)  +(\d+\.\d{3})  (.+)$", re.MULTILINE)
 

@@ -2,7 +2,7 @@
 //
 // A file is a header and, for each tile of the image, two sections: the hyper-latent, then the latent. Which table a
 // symbol is read with is decided by arithmetic of integers, so every machine reads the same symbols. JavaScript's numbers
-// are float64, where integers are exact below 2^53, as in the original; tests/test_codec.py shows that no sum of the
+// are float64, where integers are exact below 2^53, as in the original; tests/library/test_codec.py shows that no sum of the
 // entropy networks reaches that, whatever a file holds. Only the synthesis rounds.
 //
 // A grid is {rows, columns, channels, values}: what NumPy holds as an array (rows, columns, channels).
