@@ -22,7 +22,9 @@ COLOURS = {
     "JPEG": "#E69F00",
     "WebP": "#56B4E9",
     "AVIF": "#CC79A7",
+    "AVIF, default": "#882255",
     "JPEG XL": "#8B6508",
+    "committed": "#0072B2",
     "PNG": "#7F7F7F",
     "xz": "#000000",
     "gap": "#CC79A7",
@@ -30,7 +32,16 @@ COLOURS = {
     "neutral": "#7F7F7F",
 }
 # A second cue beside the colour.
-MARKERS = {"JPEG": "o", "WebP": "s", "AVIF": "^", "JPEG XL": "D", "ours": "P", "ours, effort 2": "X"}
+MARKERS = {
+    "JPEG": "o",
+    "WebP": "s",
+    "AVIF": "^",
+    "AVIF, default": "v",
+    "JPEG XL": "D",
+    "ours": "P",
+    "ours, effort 2": "X",
+    "committed": "*",
+}
 
 
 def use_course_style() -> None:
@@ -167,6 +178,7 @@ def vae_diagram(lit: str | Sequence[str] = ()) -> Figure:
         axis.add_patch(plt.Rectangle((left, bottom), width, height, edgecolor=edge, facecolor=fill, linewidth=line))
         ink = "black" if name in bright else "#777777"
         axis.text(left + width / 2, bottom + height / 2, words, ha="center", va="center", fontsize=9.5, color=ink)
+    return figure
 
 
 # The parts of the codec: name, (left, bottom) of its boxes, what stands in each, and a colour's name. The upper row is
