@@ -27,7 +27,7 @@ def sigma_by_logarithms(pixels, latents, mean_of_squares, mean_of_kl, kl_weight)
 
 
 def laplace_by_hyperbolic_functions(x_uint8, mean, scale):
-    """Beside the mean e^(-distance) 2 sinh(half a bin) / 2, around it 1 - e^(-half a bin) cosh(offset); open ends by F."""
+    """Beside the mean e^(-distance) sinh(half a bin), around it 1 - e^(-half a bin) cosh(offset); open ends by F."""
     level = np.asarray(x_uint8, float)
     distance, half = np.abs(level - mean) / scale, 0.5 / scale
     around = np.log1p(-np.exp(-half) * np.cosh(np.minimum(distance, half)))
