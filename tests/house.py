@@ -12,7 +12,7 @@ CORE = (  # what notebooks build, each at the top of the library; a later room m
 ).split()
 WORKSHOP = (  # what made the committed weights and results: it may import the core and what stands before it here
     "workshop.parallel workshop.fashion_vaes workshop.lossless_benchmark workshop.freezing workshop.search "
-    "workshop.codec_training workshop.ablation"
+    "workshop.benchmark_report workshop.codec_training workshop.ablation"
 ).split()
 ROOMS = CORE + WORKSHOP
 
