@@ -164,7 +164,7 @@ def test_a_long_room_says_why(room):
     assert len(text.splitlines()) <= LONG or "one file" in (ast.get_docstring(ast.parse(text)) or "")
 
 
-NUMPY_ONLY = ["entropy_coding", "metrics", "images", "ledger", "decoder", "codec", "commands"]
+NUMPY_ONLY = ["entropy_coding", "neighbours", "metrics", "images", "ledger", "decoder", "codec", "commands"]
 
 
 def test_numpy_only_rooms_import_without_jax():

@@ -17,9 +17,10 @@ import jax
 import numpy as np
 
 from vae_lib import bits_back
-from vae_lib.entropy_coding import STATE_MIN, Lanes, integer_table
+from vae_lib.entropy_coding import STATE_MIN, Lanes
 from vae_lib.images import decode_image, encode_image, load_fashion_mnist
 from vae_lib.metrics import machine
+from vae_lib.neighbours import context, contexts, neighbour_tables
 from vae_lib.training import evaluate
 from vae_lib.workshop.fashion_vaes import load_fashion_vae
 
@@ -159,7 +160,7 @@ def others(x_uint8: np.ndarray) -> dict:
             found.setdefault(name, {})[how] = measured(images, functools.partial(to_picture, name), from_picture)
     for how, images in (("apart", x_uint8), ("together", x_uint8[None])):
         found.setdefault("xz", {})[how] = measured(images, to_xz, from_xz)
-    tables = two_neighbour_tables()
+    tables = neighbour_tables(load_fashion_mnist("train")[0])
     to_file, from_file = functools.partial(encode_neighbours, tables), functools.partial(decode_neighbours, tables)
     found["two neighbours"] = {"together": measured(x_uint8[None], to_file, from_file)}
     return found
@@ -207,23 +208,6 @@ def from_xz(data: bytes) -> np.ndarray:
 
 
 # The counting model of notebook 01, with as many lanes as our files have
-
-
-def two_neighbour_tables() -> np.ndarray:
-    """Cumulative counts (289, 257) of a pixel for each class of its left and upper neighbour, from the training set."""
-    train_uint8, _ = load_fashion_mnist("train")
-    pairs = (contexts(train_uint8) * 256 + train_uint8[..., 0]).ravel()
-    return np.array([integer_table(row + 0.02) for row in np.bincount(pairs, minlength=289 * 256).reshape(289, 256)])
-
-
-def contexts(x_uint8: np.ndarray) -> np.ndarray:
-    """Class 0 .. 288 of each pixel of (n, 28, 28, 1), from its left and upper neighbour; outside is black."""
-    padded = np.pad(x_uint8[..., 0].astype(np.int64), ((0, 0), (1, 0), (1, 0)))
-    return context(padded[:, 1:, :-1], padded[:, :-1, 1:])
-
-
-def context(left: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    return (left + 15) // 16 * 17 + (upper + 15) // 16
 
 
 def encode_neighbours(tables: np.ndarray, x_uint8: np.ndarray) -> bytes:
