@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from vae_lib.entropy_coding import Codec, Message, from_bytes, integer_table, table_codec, to_bytes
+from vae_lib.bits_back import Codec, table_codec
+from vae_lib.entropy_coding import Message, from_bytes, integer_table, to_bytes
 from vae_lib.exercises.engine import Exercise, Misconception
 
 # 09.1
