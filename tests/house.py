@@ -8,10 +8,10 @@ ROOT = Path(__file__).parents[1]
 LIBRARY, PAGE = ROOT / "vae_lib", ROOT / "site" / "contributing.md"
 CORE = (  # what notebooks build, each at the top of the library; a later room may import an earlier one
     "images metrics ledger entropy_coding neighbours inference gaussian linear_gaussian likelihoods networks vae "
-    "training bits_back integer_networks decoder transforms entropy_models codec rate_distortion plotting benchmark"
+    "training bits_back decoder transforms entropy_models codec rate_distortion plotting benchmark"
 ).split()
 WORKSHOP = (  # what made the committed weights and results: it may import the core and what stands before it here
-    "workshop.parallel workshop.fashion_vaes workshop.integer_mixtures workshop.integer_vae "
+    "workshop.parallel workshop.fashion_vaes workshop.integer_networks workshop.integer_mixtures workshop.integer_vae "
     "workshop.bits_back_file workshop.lossless_benchmark workshop.freezing workshop.search "
     "workshop.benchmark_report workshop.codec_training workshop.ablation"
 ).split()

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vae_lib import bits_back, integer_networks
+from vae_lib import bits_back
 from vae_lib.gaussian import gaussian_log_density
 from vae_lib.images import DATA_FOLDER, load_fashion_mnist
 from vae_lib.metrics import bits_per_dim
 from vae_lib.training import evaluate
-from vae_lib.workshop import bits_back_file, integer_mixtures, integer_vae, lossless_benchmark
+from vae_lib.workshop import bits_back_file, integer_mixtures, integer_networks, integer_vae, lossless_benchmark
 from vae_lib.workshop.bits_back_file import BitsBackError
 from vae_lib.workshop.fashion_vaes import load_fashion_vae
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from vae_lib.bits_back import logistic_cdf, round_to_integers
 from vae_lib.entropy_coding import PRECISION
-from vae_lib.integer_networks import FRACTION, GRADIENT, ONE
 from vae_lib.workshop.fashion_vaes import COMPONENTS
+from vae_lib.workshop.integer_networks import FRACTION, GRADIENT, ONE
 
 SIDE = 28
 PIXELS = SIDE * SIDE

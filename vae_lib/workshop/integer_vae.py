@@ -16,18 +16,6 @@ import numpy as np
 
 from vae_lib.bits_back import cdf_table, normal_cdf, round_to_integers
 from vae_lib.entropy_coding import CorruptMessage
-from vae_lib.integer_networks import (
-    FRACTION,
-    GRADIENT,
-    ONE,
-    Kernel,
-    Linear,
-    Network,
-    Norm,
-    integer_network,
-    kernel,
-    silu_tables,
-)
 from vae_lib.training import read_weights
 from vae_lib.workshop.fashion_vaes import COMPONENTS, FASHION_VAE, LATENT_DIM
 from vae_lib.workshop.integer_mixtures import (
@@ -38,6 +26,18 @@ from vae_lib.workshop.integer_mixtures import (
     mixture_gradient,
     mixtures_of,
     slope_table,
+)
+from vae_lib.workshop.integer_networks import (
+    FRACTION,
+    GRADIENT,
+    ONE,
+    Kernel,
+    Linear,
+    Network,
+    Norm,
+    integer_network,
+    kernel,
+    silu_tables,
 )
 
 STEPS, BATCH_SIZE = 8, 250  # steps uphill and images in the networks at a time, unless told otherwise

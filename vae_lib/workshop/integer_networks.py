@@ -1,4 +1,4 @@
-"""Networks of integers, whose outputs are the same on every machine and in every batch (built in notebook 09).
+"""Networks of integers, whose outputs are the same on every machine and in every batch, for bits back.
 
 The decoder must meet the very probabilities that the encoder used; one count that differs turns the rest of the file
 into noise. So no symbol depends on a float. Weights and activations are integers that stand for multiples of 2^-12;
