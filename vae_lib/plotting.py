@@ -122,6 +122,65 @@ def sliders(draw: Callable[..., None], **ranges: tuple[float, float, float]) -> 
     ipywidgets.interact(draw, **controls)
 
 
+# The parts of a variational autoencoder: (left, bottom) of its box, what stands in it, and a colour's name.
+VAE_PARTS = {
+    "x": ((0.0, 1.5), "image\n$x$", "true"),
+    "encoder": ((1.4, 1.5), "encoder\n(a network)", "ours"),
+    "posterior": ((2.8, 1.5), "$q(z\\,|\\,x)$\nmean, log std", "ours"),
+    "sample": ((4.2, 1.5), "sample\n$z$ from $q$", "ours"),
+    "decoder": ((5.6, 1.5), "decoder\n(a network)", "distortion"),
+    "likelihood": ((7.0, 1.5), "likelihood\n$p(x\\,|\\,z)$", "distortion"),
+    "prior": ((1.4, 0.0), "prior\n$p(z)$", "rate"),
+    "kl": ((2.8, 0.0), "KL\n($q$ to prior)", "rate"),
+    "loss": ((7.0, 0.0), "loss\n($-$ELBO)", "true"),
+}
+VAE_ARROWS = ["x encoder", "encoder posterior", "posterior sample", "sample decoder", "decoder likelihood"]
+VAE_ARROWS += ["posterior kl", "prior kl", "kl loss", "likelihood loss"]
+
+
+def vae_diagram(lit: str | Sequence[str] = ()) -> Figure:
+    """What flows where in a variational autoencoder, with today's parts in colour (notebooks 02 to 07).
+
+    Args:
+      lit: one part or several: x, encoder, posterior, sample, decoder, likelihood, prior, kl, loss.
+    """
+    bright = {lit} if isinstance(lit, str) else set(lit)
+    if unknown := bright - set(VAE_PARTS):
+        raise ValueError(f"no such part: {sorted(unknown)}; the diagram has {list(VAE_PARTS)}")
+    width, height = 1.1, 0.8
+    figure, axis = plt.subplots(figsize=(8.2, 2.9))
+    axis.set(xlim=(-0.08, 8.18), ylim=(-0.1, 2.85), aspect="equal")
+    axis.axis("off")
+
+    def arrow(points: list[tuple[float, float]], *ends: str) -> None:
+        """A line through points, in black if the parts at its ends are lit."""
+        colour, line = ("black", 1.8) if bright.issuperset(ends) else ("#BBBBBB", 1.2)
+        axis.plot(*zip(*points[:-1], strict=True), color=colour, linewidth=line, solid_joinstyle="miter")
+        style = {"arrowstyle": "-|>", "color": colour, "linewidth": line, "shrinkA": 0, "shrinkB": 1}
+        axis.annotate("", points[-1], points[-2], arrowprops=style)
+
+    for pair in VAE_ARROWS:
+        start, end = pair.split()
+        (left, bottom), (to_left, to_bottom) = VAE_PARTS[start][0], VAE_PARTS[end][0]
+        ends = [(left + width, bottom + height / 2), (to_left, to_bottom + height / 2)]
+        if bottom > to_bottom:
+            ends = [(left + width / 2, bottom), (to_left + width / 2, to_bottom + height)]
+        arrow(ends, start, end)
+    # The likelihood is that of the image itself: a line over everything.
+    arrow([(width / 2, 2.3), (width / 2, 2.65), (7 + width / 2, 2.65), (7 + width / 2, 2.3)], "x", "likelihood")
+    axis.text(5.45, 0.43, "rate", color=COLOURS["rate"] if "kl" in bright else "#999999", ha="center", va="bottom")
+    distortion = COLOURS["distortion"] if "likelihood" in bright else "#999999"
+    axis.text(7.48, 1.15, "distortion", color=distortion, ha="right", va="center")
+    for name, ((left, bottom), words, colour) in VAE_PARTS.items():
+        edge, fill, line = (
+            (COLOURS[colour], COLOURS[colour] + "26", 2.2) if name in bright else ("#BBBBBB", "white", 1.2)
+        )
+        axis.add_patch(plt.Rectangle((left, bottom), width, height, edgecolor=edge, facecolor=fill, linewidth=line))
+        ink = "black" if name in bright else "#777777"
+        axis.text(left + width / 2, bottom + height / 2, words, ha="center", va="center", fontsize=9.5, color=ink)
+    return figure
+
+
 # The parts of the codec: name, (left, bottom) of its boxes, what stands in each, and a colour's name. The upper row is
 # the encoder, the lower one the decoder.
 CODEC_PARTS: dict[str, tuple[list[tuple[float, float]], list[str], str]] = {
@@ -150,8 +209,8 @@ def codec_diagram(lit: str | Sequence[str] = ()) -> Figure:
     Args:
       lit: one part or several: image, transform, gain, round, coder, tables, file, hyperprior, context.
     """
-    lit = {lit} if isinstance(lit, str) else set(lit)
-    if unknown := lit - set(CODEC_PARTS):
+    bright = {lit} if isinstance(lit, str) else set(lit)
+    if unknown := bright - set(CODEC_PARTS):
         raise ValueError(f"no such part: {sorted(unknown)}; the diagram has {list(CODEC_PARTS)}")
     width, height = 1.1, 0.8
     figure, axis = plt.subplots(figsize=(8.2, 3.6))
@@ -175,15 +234,17 @@ def codec_diagram(lit: str | Sequence[str] = ()) -> Figure:
             points[1:] = [(to_left + width / 2, points[0][1]), (to_left + width / 2, to_bottom + height)]
         elif start == "file":
             points = [(left + width / 2, bottom), (left + width / 2, points[1][1]), points[1]]
-        colour, line = ("black", 1.8) if {start, end} <= lit else ("#BBBBBB", 1.2)
+        colour, line = ("black", 1.8) if {start, end} <= bright else ("#BBBBBB", 1.2)
         axis.plot(*zip(*points[:-1], strict=True), color=colour, linewidth=line, solid_joinstyle="miter")
         style = {"arrowstyle": "-|>", "color": colour, "linewidth": line, "shrinkA": 0, "shrinkB": 1}
         axis.annotate("", points[-1], points[-2], arrowprops=style)
     for name, (places, words, colour) in CODEC_PARTS.items():
-        edge, fill, line = (COLOURS[colour], COLOURS[colour] + "26", 2.2) if name in lit else ("#BBBBBB", "white", 1.2)
+        edge, fill, line = (
+            (COLOURS[colour], COLOURS[colour] + "26", 2.2) if name in bright else ("#BBBBBB", "white", 1.2)
+        )
         for (left, bottom), word in zip(places, words, strict=True):
             axis.add_patch(plt.Rectangle((left, bottom), width, height, edgecolor=edge, facecolor=fill, linewidth=line))
-            ink = "black" if name in lit else "#777777"
+            ink = "black" if name in bright else "#777777"
             axis.text(left + width / 2, bottom + height / 2, word, ha="center", va="center", fontsize=10, color=ink)
     axis.text(0.55, 1.7, "encoder above\ndecoder below", ha="center", va="center", fontsize=9, color="#777777")
     return figure

@@ -17,6 +17,7 @@ from vae_lib import benchmark, codec, decoder
 from vae_lib.commands import main
 from vae_lib.images import encode_image, load_photographs
 from vae_lib.metrics import bd_rate, psnr
+from vae_lib.workshop import benchmark_report
 
 AVIFS = ("AVIF", "AVIF, default")
 
@@ -46,7 +47,7 @@ def results(folder, weights):
 def test_nine_rows_and_the_tenth_by_name(results):
     assert all(list(pictures) == [f"{n}.png" for n in range(9)] for pictures in results["codecs"].values())
     assert list(results["failed"]) == ["broken.png"]
-    text = benchmark.table(results)
+    text = benchmark_report.table(results)
     assert sum(line.startswith(f"{n}.png") for n in range(9) for line in text.splitlines()) == 9
     assert "skipped" in text and "broken.png" in text and "notes.txt" not in text
 

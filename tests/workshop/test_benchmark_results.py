@@ -8,6 +8,7 @@ from notebook_rules import ROOT, load, of_type, printed
 
 from vae_lib import benchmark, codec
 from vae_lib.images import load_image
+from vae_lib.workshop import benchmark_report
 
 FOLDERS = {"benchmark.json": "data/photographs/test", "benchmark_drawn.json": "data/drawn"}
 SAMPLE = {"benchmark.json": ("kleiber.webp", "snow_trees.webp"), "benchmark_drawn.json": ("tiny.png", "screenshot.png")}
@@ -70,4 +71,4 @@ def test_a_slower_effort_buys_four_percent_on_the_test_split():
 
 def test_the_notebook_prints_the_table_of_the_file(results):
     notebook = load(ROOT / "notebooks" / "13_the_shootout.ipynb")
-    assert benchmark.table(results).strip() in [printed(cell) for _, cell in of_type(notebook, "code")]
+    assert benchmark_report.table(results).strip() in [printed(cell) for _, cell in of_type(notebook, "code")]

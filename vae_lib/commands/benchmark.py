@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> None:
         if target:
             check_output(options.folder, target, suffix)
     from vae_lib import benchmark, codec
+    from vae_lib.workshop import benchmark_report
 
     weights = codec.load_weights(options.weights or codec.WEIGHTS)
     committed = codec.load_weights() if options.weights else None
@@ -54,6 +55,6 @@ def run(options: argparse.Namespace) -> None:
     results = {"command": command} | benchmark.benchmark(options.folder, weights, search, committed)
     if options.json:  # first: what was measured outlives whatever cannot be printed or drawn
         write(options.json, lambda temporary: temporary.write_text(benchmark.to_json(results), encoding="utf-8"))
-    print(benchmark.table(results))
+    print(benchmark_report.table(results))
     if options.figure:
-        write(options.figure, lambda temporary: benchmark.draw(results, options.folder, weights, temporary))
+        write(options.figure, lambda temporary: benchmark_report.draw(results, options.folder, weights, temporary))
