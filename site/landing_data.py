@@ -54,7 +54,7 @@ CARDS = {
     "10": ("The same crop three times", (0.33, 0, 1, 1)),
     "11": ("Three panels: a photograph of a yellow flower", (0, 0, 0.68, 1)),
     "12": ("Left, a photograph as the encoder's own machine", (0, 0, 0.62, 1)),
-    "13": ("Two panels of five rising curves", (0, 0, 0.5, 1)),
+    "13": ("Two panels of rising curves", (0, 0, 0.5, 1)),
     "14": ("The same fir tree before autumn trees", (0.33, 0, 1, 1)),
 }
 
