@@ -250,9 +250,8 @@ def decode(data: bytes, weights: CodecWeights) -> np.ndarray:
     return x_uint8[..., 1] if header.grey else x_uint8
 
 
-def coder(arrays: dict[str, np.ndarray], parts: Sequence[str], quantiser: Callable = codec.quantise) -> benchmark.Code:
+def coder(weights: CodecWeights, parts: Sequence[str], quantiser: Callable = codec.quantise) -> benchmark.Code:
     """Encoder and decoder of a codec whose entropy model has these of PARTS."""
-    weights = CodecWeights(arrays)
     if not has_median_rule(parts):
         return benchmark.ours(weights, quantiser)
 
@@ -315,7 +314,7 @@ def ablation(folders: list[Path], validation_folder: Path, out: Path, steps: int
     ) -> None:
         """Measure a codec; it is compared with the row before, or with the one that is named."""
         row: dict = {"name": name, "against": against or (rows[-1]["name"] if rows else None)}
-        row |= measure(validation, coder(arrays, parts, quantiser), QUALITIES)
+        row |= measure(validation, coder(CodecWeights(arrays), parts, quantiser), QUALITIES)
         row["against_JPEG"] = bd_rate(*curve(row, validation), *curve(jpeg, validation))[0]
         base = next((other for other in rows if other["name"] == row["against"]), row)
         row["gain"] = bd_rate(*curve(row, validation), *curve(base, validation))[0]
