@@ -37,7 +37,10 @@ def cross_entropy(p: np.ndarray, q: np.ndarray) -> float:
 
 
 def integer_table(weights: np.ndarray) -> list[int]:
-    """Cumulative counts, (alphabet + 1,), from 0 to 2^24, as near to the weights as integers come, none empty.
+    """Cumulative counts, (alphabet + 1,), from 0 to 2^24: one slot for each symbol, the others in proportion.
+
+    Shares are rounded down; what is left over goes to the likeliest symbol. It is less than a slot for each symbol,
+    so this is for small alphabets.
 
     Args:
       weights: (alphabet,) probabilities or counts, not negative, with a positive sum.
@@ -52,9 +55,9 @@ def integer_table(weights: np.ndarray) -> list[int]:
 def push(message: Message, start: int, count: int) -> Message:
     """Put a symbol, which owns the slots start .. start + count - 1 of 2^24, on the message."""
     state, words = message
-    if state >= count << (64 - PRECISION):  # the next line would pass 64 bits
+    if state >= count << (64 - PRECISION):  # or the new state would pass 64 bits
         state, words = state >> 32, (state & 0xFFFFFFFF, words)
-    return (state // count << PRECISION) + start + state % count, words
+    return ((state // count) << PRECISION) + start + state % count, words
 
 
 def pop(message: Message, table: Sequence[int]) -> tuple[int, Message]:
