@@ -32,6 +32,8 @@ from vae_lib.metrics import psnr  # noqa: E402
 PHOTOGRAPH = "photographs/test/friends.webp"  # faces: what is lost in them, one sees at once
 QUALITY = 30  # of ours, as in notebook 13's crops at equal bytes; the others get its bytes
 SHOWN_AS = {"JPEG": "jpg", "WebP": "webp", "AVIF": "avif"}  # what browsers open themselves: the real files
+README = ROOT / "README.md"
+SCOREBOARD = re.compile(r"(?<=landing_data.py` -->\n).*?(?=<!-- end of scoreboard -->)", re.DOTALL)  # its place there
 README_PICTURE = HERE / "landing" / "equal_bytes.webp"
 README_CROP = (slice(150, 390), slice(130, 370))  # the two dogs
 
@@ -52,7 +54,7 @@ CARDS = {
     "10": ("The same crop three times", (0.33, 0, 1, 1)),
     "11": ("Three panels: a photograph of a yellow flower", (0, 0, 0.68, 1)),
     "12": ("Left, a photograph as the encoder's own machine", (0, 0, 0.62, 1)),
-    "13": ("Two panels of five rising curves", (0, 0, 0.5, 1)),
+    "13": ("Two panels of rising curves", (0, 0, 0.5, 1)),
     "14": ("The same fir tree before autumn trees", (0.33, 0, 1, 1)),
 }
 
@@ -159,13 +161,30 @@ def ledger() -> dict:
     }
 
 
+def scoreboard() -> str:
+    """The README's table of lossy codecs, from benchmark.json."""
+    found = results("benchmark")["bd_rate"]
+
+    def cells(measure: str, effort: str, name: str) -> str:
+        figures = found[measure][effort]
+        percents = [saved["percent"][name] for saved in figures["pictures"].values()]
+        mean = f"{figures['mean'][name]:+.1f} %".replace("-", "−")
+        return f"{mean}, {sum(percent < 0 for percent in percents)} of {len(percents)}"
+
+    lines = ["| ours against | at equal PSNR | effort 2 | at equal MS-SSIM | effort 2 |", "|---|---:|---:|---:|---:|"]
+    for name, by_eye in zip(*benchmark.RIVALS.values(), strict=True):
+        row = [cells(m, effort, n) for m, n in (("psnr", name), ("ms_ssim", by_eye)) for effort in benchmark.OURS]
+        lines.append("| " + " | ".join([name, *row]) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def by_size(files: dict[str, int]) -> list[tuple[str, int]]:
     return sorted(files.items(), key=lambda file: -file[1])
 
 
 def readme() -> dict:
     """What the first page takes from the README: the two commands, what a reader will be able to do, what is built."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = README.read_text(encoding="utf-8")
     commands = re.findall(r"^```\n(.+?)\n```$", text, re.MULTILINE | re.DOTALL)[:2]
     able = re.search(r"^You will be able to\n\n((?:- .+\n(?:  .+\n)*)+)", text, re.MULTILINE)
     builds = dict(re.findall(r"^\| \[(\d\d)\]\(.+?\) \| .+? \| (.+?) \|$", text, re.MULTILINE))
@@ -203,7 +222,7 @@ def build(folder: Path) -> None:
     page = environment.get_template("landing.jinja").render(
         versions=shown,
         credit=credit(),
-        savings=results("benchmark")["bd_rate"],
+        savings=results("benchmark")["bd_rate"]["psnr"]["ours"]["mean"],
         ledger=ledger(),
         cards=cards,
         playground=(HERE / "playground").is_dir(),
@@ -236,4 +255,5 @@ def readme_picture() -> bytes:
 
 if __name__ == "__main__":
     README_PICTURE.write_bytes(readme_picture())
+    README.write_text(SCOREBOARD.sub(scoreboard(), README.read_text(encoding="utf-8")), encoding="utf-8")
     print(f"wrote {README_PICTURE.relative_to(ROOT)}: {README_PICTURE.stat().st_size:,} bytes")

@@ -12,21 +12,11 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from house import CORE, LIBRARY, PAGE, ROOMS, ROOT, WORKSHOP, imports, path_of, rooms, with_map
 from notebook_rules import RULES, load, section
 
-ROOT = Path(__file__).parents[1]
-LIBRARY = ROOT / "vae_lib"
-CORE = (  # what notebooks build, each at the top of the library; a later room may import an earlier one
-    "images metrics ledger entropy_coding inference gaussian linear_gaussian likelihoods networks vae training "
-    "bits_back decoder transforms entropy_models codec rate_distortion plotting benchmark"
-).split()
-WORKSHOP = (  # what made the committed weights and results: it may import the core and what stands before it here
-    "workshop.parallel workshop.fashion_vaes workshop.lossless_benchmark workshop.search workshop.freezing "
-    "workshop.codec_training workshop.ablation"
-).split()
-ROOMS = CORE + WORKSHOP
 TOP_LEVEL = {"site", "notebooks", "vae_lib", "data", "tests", "environment.yml", "README.md"} | {
-    "pyproject.toml", "LICENSE", ".ci", ".gitignore", ".github",
+    "pyproject.toml", "LICENSE", "CITATION.cff", ".ci", ".devcontainer", ".gitignore", ".github",
 }  # fmt: skip
 IMPORT_SECONDS = 0.4  # what `import vae_lib.vae` may cost beyond JAX
 
@@ -111,22 +101,6 @@ def modules() -> list[str]:
     return [".".join(path.parts).removesuffix(".__init__") for path in paths if path.name != "__main__"]
 
 
-def imports(path: Path) -> set[str]:
-    """What a file imports of the library, at its top or inside a function, in dotted names without vae_lib."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            module = ".".join(filter(None, ["vae_lib" if node.level else "", node.module]))
-            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
-    return {name.removeprefix("vae_lib.") for name in found if name.startswith("vae_lib.")}
-
-
-def rooms(names: set[str]) -> set[str]:
-    return {room for room in ROOMS if any(f"{name}.".startswith(f"{room}.") for name in names)}
-
-
 def built_by_notebooks(folder: Path) -> set[str]:
     """The modules that the closing tables of the notebooks in a folder name."""
     tables = [section(load(path), "Built here, now lives in") for path in sorted(folder.glob("*.ipynb"))]
@@ -153,7 +127,7 @@ def test_every_module_of_the_workshop_has_its_place_on_the_map():
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_earlier_ones_only(room):
-    found = imports(LIBRARY / f"{room.replace('.', '/')}.py")
+    found = imports(path_of(room))
     assert rooms(found) <= set(ROOMS[: ROOMS.index(room)])
     assert not {name.partition(".")[0] for name in found} & {"commands", "exercises"}
 
@@ -174,16 +148,23 @@ def test_the_import_of_a_later_room_would_be_seen(line, tmp_path):
     assert rooms(imports(tmp_path / "room.py")) == {"workshop.search" if "search" in line else "vae"}
 
 
+def test_the_page_for_who_carries_on_shows_the_house_as_it_is():
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == with_map(page), "expected what `uv run python tests/house.py` draws"
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert all(f"`{folder}`" in page for folder in folders)
+
+
 LONG = 300  # lines: a longer module of the core says in its first lines why it is one file
 
 
 @pytest.mark.parametrize("room", CORE)
 def test_a_long_room_says_why(room):
-    text = (LIBRARY / f"{room}.py").read_text(encoding="utf-8")
+    text = path_of(room).read_text(encoding="utf-8")
     assert len(text.splitlines()) <= LONG or "one file" in (ast.get_docstring(ast.parse(text)) or "")
 
 
-NUMPY_ONLY = ["entropy_coding", "metrics", "images", "ledger", "decoder", "codec", "commands"]
+NUMPY_ONLY = ["entropy_coding", "neighbours", "metrics", "images", "ledger", "decoder", "codec", "commands"]
 
 
 def test_numpy_only_rooms_import_without_jax():

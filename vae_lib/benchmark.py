@@ -1,11 +1,14 @@
 """Our codec beside the others: bytes, quality and seconds of each, on any folder of pictures (built in notebook 13).
 
-`python -m vae_lib benchmark FOLDER` runs `benchmark`. A rate is the size of a file, header included.
+`python -m vae_lib benchmark FOLDER` runs `benchmark`. A rate is the size of a file, header included. Quality is
+measured in two ways, and by each a rival has the settings that aim at it: AVIF's encoder aims at the eye unless it is
+told to aim at PSNR.
 """
 
 import hashlib
 import json
 import math
+import mimetypes
 import time
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -13,29 +16,39 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from vae_lib import codec
 from vae_lib.images import DataError, decode_image, encode_image, load_image
 from vae_lib.metrics import MS_SSIM_SMALLEST, bd_rate, bits_per_pixel, machine, ms_ssim, psnr
 
-# The other encoders as Pillow and its JPEG XL plugin have them, and the qualities of a sweep.
+# The other encoders as Pillow and its JPEG XL plugin have them. AVIF's bytes depend on its number of threads.
+AVIF = {"format": "AVIF", "speed": 4, "subsampling": "4:4:4", "max_threads": 1}
 OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"format": "JPEG", "optimize": True, "progressive": True, "subsampling": "4:2:0"},
     "WebP": {"format": "WebP", "method": 6},
-    "AVIF": {"format": "AVIF", "speed": 6, "subsampling": "4:4:4"},
+    "AVIF": AVIF | {"advanced": {"tune": "psnr"}},
+    "AVIF, default": AVIF,
     "JPEG XL": {"format": "JXL", "effort": 7},
 }
+# By each measure of quality, the rivals at their best: with the settings that aim at it.
+RIVALS = {
+    "psnr": ("JPEG", "WebP", "AVIF", "JPEG XL"),
+    "ms_ssim": ("JPEG", "WebP", "AVIF, default", "JPEG XL"),
+}
+OURS = ("ours", "ours, effort 2")
+TITLES = {"psnr": "PSNR", "ms_ssim": "MS-SSIM"}
 QUALITIES = {
     "JPEG": (5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95),
     "WebP": (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100),
-    "AVIF": (10, 20, 30, 40, 50, 60, 70, 80, 90, 95),
+    "AVIF": (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95),
+    "AVIF, default": (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95),
     "JPEG XL": (5, 15, 30, 45, 60, 70, 80, 90, 95),
     "ours": (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100),
-    "ours, effort 2": (10, 30, 50, 70, 90),
+    "ours, effort 2": (0, 20, 40, 60, 80, 100),
+    "committed": (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100),
 }
-CROP = 192  # pixels a side, of the sheet
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".jxl", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 
 Encode = Callable[[np.ndarray, int], bytes]
 Decode = Callable[[bytes], np.ndarray]
@@ -88,11 +101,54 @@ def sweep(photographs: Sequence[np.ndarray], code: Code, qualities: Sequence[int
     return rates, psnrs
 
 
-def curve(rows: dict[str, list[dict]], of: str = "psnr") -> tuple[list[float], list[float]]:
-    """Rates, and PSNR or MS-SSIM, means over the pictures, from one codec's {picture: [what `measure` found]}."""
+def decibels(row: dict[str, Any], measure: str = "psnr") -> float:
+    """PSNR, or MS-SSIM in decibels of what is missing to 1, of one result of `measure`."""
+    return row["psnr"] if measure == "psnr" else -10 * math.log10(max(1 - row["ms_ssim"], 1e-6))
+
+
+def curve(rows: dict[str, list[dict]], measure: str = "psnr") -> tuple[list[float], list[float]]:
+    """Rates and decibels, means over the pictures, from one codec's {picture: [what `measure` found]}."""
     rates = np.mean([[row["bits_per_pixel"] for row in sweep] for sweep in rows.values()], axis=0)
-    qualities = np.mean([[row[of] for row in sweep if row[of] is not None] for sweep in rows.values()], axis=0)
-    return rates.tolist(), qualities.tolist()
+    quality = np.mean([[decibels(row, measure) for row in sweep] for sweep in rows.values()], axis=0)
+    return rates.tolist(), quality.tolist()
+
+
+Curve = tuple[list[float], list[float]]
+
+
+def comparable(one: Curve, other: Curve) -> bool:
+    """Whether both curves are finite and rise with the rate, and share a range of quality."""
+    for rates, quality in (one, other):
+        ordered = np.array(quality)[np.argsort(rates)]
+        if not (np.isfinite(ordered).all() and (np.diff(ordered) > 0).all()):
+            return False
+    return max(min(one[1]), min(other[1])) < min(max(one[1]), max(other[1]))
+
+
+def savings(ours: Curve, others: dict[str, Curve], also: Sequence[Curve] = ()) -> dict[str, Any]:
+    """BD-rates of one curve against others, all over one range: what all curves cover that can be compared with it.
+
+    Args:
+      ours, others: rates and decibels of each.
+      also: more curves, which only narrow the range.
+
+    Returns:
+      {"percent": {name: BD-rate, or None where there is no comparison}, "range": [from, to] in decibels, or None}.
+    """
+    fit = [quality for rates, quality in (ours, *others.values(), *also) if comparable(ours, (rates, quality))]
+    low, high = max(map(min, fit), default=0), min(map(max, fit), default=0)
+    if low >= high:
+        return {"percent": dict.fromkeys(others), "range": None}
+    percent = {
+        name: round(bd_rate(*ours, *other, within=(low, high))[0], 2) if comparable(ours, other) else None
+        for name, other in others.items()
+    }
+    return {"percent": percent, "range": [round(low, 2), round(high, 2)]}
+
+
+def overall(percents: Sequence[float]) -> float:
+    """One percentage for many pictures: the mean of the logarithms of their ratios, so that half and double cancel."""
+    return round(100 * math.expm1(np.mean(np.log1p(np.array(percents) / 100))), 2)
 
 
 def measure_file(path: Path, codes: dict[str, Code]) -> dict[str, list[dict]]:
@@ -102,38 +158,53 @@ def measure_file(path: Path, codes: dict[str, Code]) -> dict[str, list[dict]]:
     for name, code in codes.items():
         try:
             rows[name] = [measure(x_uint8, code, quality) for quality in QUALITIES[name]]
-        except (
-            Exception
-        ) as error:  # each encoder has limits of its own, and exceptions: WebP's are 16,383 pixels a side
+        except Exception as error:  # each encoder has limits of its own: WebP's are 16,383 pixels a side
             raise DataError(f"{path}: expected a picture that {name} can encode, got {error!r}") from None
     return rows
 
 
-def benchmark(folder: Path, weights: codec.CodecWeights, search: Callable | None = None) -> dict[str, Any]:
+def is_picture(path: Path) -> bool:
+    """Whether a file's name says that it is a picture."""
+    Image.init()
+    known = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
+    kind = mimetypes.guess_type(path.name, strict=False)[0] or ""
+    return path.is_file() and (path.suffix.lower() in known or kind.startswith("image/"))
+
+
+def benchmark(
+    folder: Path,
+    weights: codec.CodecWeights,
+    search: Callable | None = None,
+    committed: codec.CodecWeights | None = None,
+) -> dict[str, Any]:
     """Measure every picture of a folder with every codec at every quality; with `search`, ours at effort 2 as well.
+
+    Args:
+      committed: weights to measure ours against as well, as if they were one more rival.
 
     Returns:
       data, machine: how many pictures were measured and the checksum of their files; what the seconds were measured on.
       model: id of our weights.
       failed: {picture: why}, those that could not be read, or not by every codec.
       codecs: {codec: {picture: [what `measure` found, for each quality]}}.
-      bd_rate: {codec: {"percent", "from_db", "to_db"}}, ours against each, on the mean curves.
-      bd_rate_effort_2: the same for ours at effort 2, and against effort 1, "ours"; only if it was measured.
+      bd_rate: what `bd_rates` makes of them.
 
     Raises:
       ValueError: there is no picture in the folder, or none that could be measured.
     """
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    paths = sorted(path for path in folder.iterdir() if is_picture(path))
     if not paths:
-        raise ValueError(f"expected pictures ({', '.join(SUFFIXES)}) in {folder}, got none")
-    codes = {name: rival(name) for name in OPTIONS} | {"ours": ours(weights)}
+        raise ValueError(f"expected pictures in {folder}, got none")
+    codes = {name: rival(name) for name in OPTIONS}
+    codes |= {"committed": ours(committed)} if committed else {}
+    codes |= {"ours": ours(weights)}
     if search:
         codes["ours, effort 2"] = ours(weights, search=search)
     codecs: dict[str, dict[str, list[dict]]] = {name: {} for name in codes}
     failed = {}
     bar = tqdm(paths, unit="picture", leave=False)
     for path in bar:
-        bar.set_description(path.name)
+        bar.set_description(printable(path.name))
         try:
             rows = measure_file(path, codes)
         except DataError as error:
@@ -145,21 +216,50 @@ def benchmark(folder: Path, weights: codec.CodecWeights, search: Callable | None
         why = next(iter(failed.values()))
         raise ValueError(f"expected pictures that can be read, got {len(failed)} that cannot, the first: {why}")
     digest = hashlib.sha256(b"".join((folder / name).read_bytes() for name in codecs["ours"])).hexdigest()
-    results: dict[str, Any] = {
+    return {
         "data": f"{counted(codecs['ours'])}, SHA-256 of their files one after the other: {digest}",
         "machine": machine(),
         "model": weights.model.hex(),
         "failed": failed,
         "codecs": codecs,
-        "bd_rate": {name: saving(codecs["ours"], codecs[name]) for name in OPTIONS},
+        "bd_rate": bd_rates(codecs),
     }
-    if search:
-        slow = codecs["ours, effort 2"]
-        results["bd_rate_effort_2"] = {name: saving(slow, codecs[name]) for name in (*OPTIONS, "ours")}
-    return results
 
 
-def counted(pictures: dict) -> str:
+def bd_rates(codecs: dict[str, dict[str, list[dict]]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """BD-rates of ours, by each measure of quality: {measure: {"ours" or "ours, effort 2": figures}}.
+
+    The figures are {"pictures": {picture: what `savings` finds}, "mean": {rival: percent, as `overall` takes it over
+    the pictures that have a figure against every rival}, "mean curves": what `savings` finds for the mean curves of
+    the same pictures}; the last two are None if there is no such picture. Efforts 1 and 2 share their range, and
+    effort 2 has effort 1, "ours", among its rivals.
+    """
+    mine, reference = ([name for name in names if name in codecs] for names in (OURS, ("committed",)))
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for measure, rivals in RIVALS.items():
+        able = [p for p, sweep in codecs["ours"].items() if measure == "psnr" or sweep[0]["ms_ssim"] is not None]
+        found[measure] = {}
+        for one in mine if able else []:
+            others = [*rivals, *reference, *mine[: mine.index(one)]]
+            pictures = {picture: compare(codecs, [picture], one, others, measure) for picture in able}
+            whole = [picture for picture, saved in pictures.items() if None not in saved["percent"].values()]
+            means = {name: [pictures[picture]["percent"][name] for picture in whole] for name in others}
+            found[measure][one] = {
+                "pictures": pictures,
+                "mean": {name: overall(percents) for name, percents in means.items()} if whole else None,
+                "mean curves": compare(codecs, whole, one, others, measure) if whole else None,
+            }
+    return found
+
+
+def compare(codecs: dict, pictures: list[str], one: str, others: list[str], measure: str) -> dict[str, Any]:
+    """What `savings` finds for one of our codecs against others, on the mean curves of these pictures."""
+    curves = {name: curve({p: rows[p] for p in pictures}, measure) for name, rows in codecs.items()}
+    ours = [curves[name] for name in OURS if name in curves]
+    return savings(curves[one], {name: curves[name] for name in others}, ours)
+
+
+def counted(pictures: Sequence | dict) -> str:
     return "1 picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
 
 
@@ -184,54 +284,9 @@ def from_json(text: str) -> dict[str, Any]:
     return results
 
 
-def saving(ours: dict[str, list[dict]], other: dict[str, list[dict]]) -> dict[str, float] | None:
-    """BD-rate of ours against another codec's curve, and the range of PSNR that both have; None if there is none."""
-    try:
-        percent, low, high = bd_rate(*curve(ours), *curve(other))
-    except ValueError:
-        return None
-    return {"percent": round(percent, 2), "from_db": round(low, 2), "to_db": round(high, 2)}
-
-
-def table(results: dict[str, Any]) -> str:
-    """The results in words: BD-rates for each picture and on the mean curves, seconds, and what was skipped."""
-    codecs = results["codecs"]
-    lines = [f"{'BD-rate of ours against':32}" + "".join(f"{name:>10}" for name in OPTIONS)]
-    overall = [results["bd_rate"][name] for name in OPTIONS]
-    missing = None in overall
-    for picture, rows in codecs["ours"].items():
-        savings = [saving({picture: rows}, {picture: codecs[name][picture]}) for name in OPTIONS]
-        lines.append(f"{picture:32.32}" + "".join(f"{s['percent']:+9.1f}%" if s else f"{'-':>10}" for s in savings))
-        missing |= None in savings
-    slow = results.get("bd_rate_effort_2", {})
-    for title, found in (
-        ("mean curves", overall),
-        ("at effort 2", [slow.get(name) for name in OPTIONS] if slow else []),
-    ):
-        if found:
-            lines.append(f"{title:32}" + "".join(f"{s['percent']:+9.1f}%" if s else f"{'-':>10}" for s in found))
-            ranges = [f"{s['from_db']:.0f}-{s['to_db']:.0f} dB" if s else "-" for s in found]
-            lines.append(f"{'over':32}" + "".join(f"{text:>10}" for text in ranges))
-    if missing:
-        lines.append("- where two curves do not rise over a common range of PSNR")
-    if slow.get("ours"):
-        percent, low, high = slow["ours"].values()
-        lines.append(f"effort 2 against effort 1: {percent:+.1f}% over {low:.0f}-{high:.0f} dB")
-    names = [name.removeprefix("ours, ") for name in codecs]
-    lines.append(f"\n{'seconds per megapixel, median':32}" + "".join(f"{name:>10}" for name in names))
-    for side in ("encode", "decode"):
-        seconds = [
-            np.median(
-                [
-                    row[f"{side}_seconds"] * row["bits_per_pixel"] / (8e-6 * row["bytes"])
-                    for row in chain(*pictures.values())
-                ]
-            )
-            for pictures in codecs.values()
-        ]
-        lines.append(f"{side:32}" + "".join(f"{s:10.2f}" for s in seconds))
-    lines.append(f"\n{counted(codecs['ours'])}, real bytes, headers included; model {results['model']}")
-    return "\n".join(lines + [f"skipped: {why}" for why in results["failed"].values()])
+def printable(name: str) -> str:
+    """A file's name in letters that every terminal can print, also where it is no UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def equal_bytes(x_uint8: np.ndarray, name: str, size: int) -> tuple[int, np.ndarray]:
@@ -243,42 +298,3 @@ def equal_bytes(x_uint8: np.ndarray, name: str, size: int) -> tuple[int, np.ndar
         low, high = (middle, high) if len(encode(x_uint8, middle)) <= size else (low, middle - 1)
     data = encode(x_uint8, low)
     return len(data), decode(data)
-
-
-def draw(results: dict[str, Any], folder: Path, weights: codec.CodecWeights, path: Path, quality: int = 30) -> None:
-    """Curves of PSNR and MS-SSIM, and below them crops of up to three pictures at equal bytes."""
-    import matplotlib.pyplot as plt
-
-    from vae_lib.plotting import COLOURS, MARKERS, rate_distortion_axes, use_course_style
-
-    use_course_style()
-    pictures = list(results["codecs"]["ours"])[:3]
-    figure = plt.figure(figsize=(14, 5 + 2.6 * len(pictures)))
-    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[5, 2.6 * len(pictures)])[:, 0]
-    left, right = upper.subplots(1, 2)
-    for name, rows in results["codecs"].items():
-        style = {"color": COLOURS[name], "marker": MARKERS[name], "markersize": 4, "label": name}
-        left.plot(*curve(rows), **style)
-        large = {picture: sweep for picture, sweep in rows.items() if sweep[0]["ms_ssim"] is not None}
-        if large:
-            rates, similarities = curve(large, "ms_ssim")
-            right.plot(rates, -10 * np.log10(np.maximum(1 - np.array(similarities), 1e-6)), **style)
-    rate_distortion_axes(left, f"{counted(results['codecs']['ours'])}, mean curves").legend()
-    rate_distortion_axes(right, "the same, by MS-SSIM").set(ylabel="MS-SSIM (dB: -10 log10(1 - x))")
-    for axis in (left, right):
-        axis.set_xlim(0, 2)
-    axes = np.atleast_2d(lower.subplots(len(pictures), 2 + len(OPTIONS), squeeze=False))
-    for line, picture in zip(axes, pictures, strict=True):
-        x_uint8 = load_image(folder / picture)
-        encode, decode = ours(weights)
-        data = encode(x_uint8, quality)
-        shown = {"original": (x_uint8.size, x_uint8)} | {n: equal_bytes(x_uint8, n, len(data)) for n in OPTIONS}
-        shown["ours"] = (len(data), decode(data))
-        top, start = (max(0, (side - CROP) // 2) for side in x_uint8.shape[:2])
-        for axis, (name, (size, decoded)) in zip(line, shown.items(), strict=True):
-            axis.imshow(decoded[top : top + CROP, start : start + CROP])
-            fit = "" if name == "original" else f", {psnr(x_uint8, decoded):.1f} dB"
-            axis.set_title(f"{name}: {size:,} B{fit}", fontsize=9)
-            axis.axis("off")
-    figure.savefig(path, format="png")
-    plt.close(figure)

@@ -1,618 +1,201 @@
-"""Bits back: a set of images to a file of the size that the model promises, and back (built in notebook 09).
+"""Bits back: codecs made of codecs, tables of continuous distributions, many messages at once (built in notebook 09).
 
-The decoder must meet the very probabilities that the encoder used; one count that differs turns the rest of the file
-into noise. So no symbol depends on a float. Weights and activations are integers that stand for multiples of 2^-12;
-matrix products run in float64, where sums of integers are exact below 2^53, so that no order of summation, batch size
-or number of threads can change one (the sums here stay below 2^51); what is not linear is integer arithmetic or a
-table. Floats only make the tables, once, and none comes near enough to a half to be rounded otherwise elsewhere. A
-checksum of all weights and tables stands in each file.
+NumPy only. `bits_back_codec` stores x with a model that has a latent; `Lanes` are many messages coded side by side,
+fast because they are arrays, changed in place.
 
-The posterior is the encoder's, improved: both sides take the same few steps uphill on log p(x, z), in integers too.
-
-Sources: Townsend, Bird and Barber (2019), arXiv:1901.04866 (bits back with ANS); Ballé, Johnston and Minnen (2019),
-ICLR (integer networks); Hjelm et al. (2016), arXiv:1511.06382 (refining an encoder's posterior).
+Source: Townsend, Bird and Barber (2019), arXiv:1901.04866.
 """
 
-import functools
-import hashlib
-import struct
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from vae_lib.entropy_coding import (
-    PRECISION,
-    STATE_MIN,
-    CorruptMessage,
-    Lanes,
-    cdf_table,
-    logistic_cdf,
-    normal_cdf,
-    round_to_integers,
-)
-from vae_lib.training import read_weights
-from vae_lib.workshop.fashion_vaes import COMPONENTS, FASHION_VAE, LATENT_DIM
+from vae_lib.entropy_coding import PRECISION, STATE_MIN, CorruptMessage, Message, pop, push
 
-SIDE = 28
-PIXELS = SIDE * SIDE
-LANES, STEPS, BATCH_SIZE = 32, 8, 250  # what `encode` takes unless told; chosen where more gained next to nothing
+# Tables of distributions on bins
 
 
-class BitsBackError(Exception):
-    """A file is not what this codec wrote, or images are not what it can store; the message is one line."""
+def cdf_table(cdf: np.ndarray, least: int = 1) -> np.ndarray:
+    """Cumulative counts, (..., bins + 1) int64, from a distribution function at the inner edges, (..., bins - 1).
 
-
-# A network of integers. Each function returns its value and a function that pulls a gradient back through it.
-
-FRACTION = 12  # bits: in a network an integer n stands for n / 2^12
-ONE = 1 << FRACTION
-GRADIENT = 16  # bits of fraction of a gradient
-EXACT = 1 << 51  # integers up to here are float64s with room to spare: even one that is off by an ulp rounds right
-
-Pullback = Callable[[np.ndarray], np.ndarray]
-
-
-class Kernel(NamedTuple):
-    """A matrix of integers, and how large the other factor of a product may be for the product to be exact."""
-
-    values: np.ndarray  # (inputs, outputs) integers, held in float64 because products of floats are fast
-    limit: int
-
-
-def kernel(values: np.ndarray) -> Kernel:
-    return Kernel(values, EXACT // int(np.abs(values).sum(axis=0).max()))
-
-
-def exact_product(h: np.ndarray, matrix: Kernel) -> np.ndarray:
-    """Integers (n, inputs) times a kernel: (n, outputs) int64, the same whatever adds up the products in which order.
-
-    Clipping at the limit keeps every sum of absolute products within 2^51, for any input; no image reaches it.
+    Each bin gets `least` slots and its share of the others. With `least` = 0 a bin may be empty, which suits tables
+    that are only popped from before they are pushed to.
     """
-    h = np.clip(h, -matrix.limit, matrix.limit)
-    return np.rint(float_product(h.astype(np.float64), matrix.values)).astype(np.int64)
+    bins = cdf.shape[-1] + 1
+    inner = round_to_integers(cdf * ((1 << PRECISION) - least * bins)) + least * np.arange(1, bins)
+    ends = np.zeros((*cdf.shape[:-1], 1), np.int64)
+    return np.concatenate([ends, inner, ends + (1 << PRECISION)], axis=-1)
 
 
-def float_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The one place where floats are added up."""
-    return a @ b
+def round_to_integers(x: np.ndarray) -> np.ndarray:
+    """To the nearest int64. Every float from which a table is made passes through here, once."""
+    return np.rint(x).astype(np.int64)
 
 
-class Linear(NamedTuple):
-    kernel: Kernel
-    transposed: Kernel
-    bias: np.ndarray
+def normal_cdf(x: np.ndarray) -> np.ndarray:
+    """Distribution function of the standard normal, any shape."""
+    return 0.5 * np.vectorize(math.erfc, otypes=[np.float64])(-x / math.sqrt(2))
 
 
-class Norm(NamedTuple):
-    scale: np.ndarray
-    bias: np.ndarray
+def logistic_cdf(x: np.ndarray) -> np.ndarray:
+    """Distribution function of the standard logistic distribution, any shape."""
+    return 1 / (1 + np.exp(-x))
 
 
-class Network(NamedTuple):
-    """The dense encoder or decoder of `vae_lib.networks` in integers."""
+def gaussian_table(edges: np.ndarray, mean: float, std: float, least: int = 1) -> np.ndarray:
+    """Gaussian in bins: (bins - 1,) inner edges -> (bins + 1,) cumulative counts; the outer bins reach to infinity."""
+    return cdf_table(normal_cdf((edges - mean) / std), least)
 
-    first: Linear
-    inner: Norm
-    widen: Linear
-    back: Linear
-    outer: Norm
-    last: Linear
 
+def logistic_table(edges: np.ndarray, mean: float, scale: float, least: int = 1) -> np.ndarray:
+    """Logistic distribution in bins: (bins - 1,) inner edges -> (bins + 1,) cumulative counts."""
+    return cdf_table(logistic_cdf((edges - mean) / scale), least)
 
-def integer_linear(layer: Linear, h: np.ndarray) -> tuple[np.ndarray, Pullback]:
-    out = exact_product(h, layer.kernel) + (layer.bias << FRACTION) + ONE // 2 >> FRACTION
-    return out, lambda g: exact_product(g, layer.transposed) >> FRACTION
 
+def bernoulli_table(p: float) -> np.ndarray:
+    """Symbol 1 with probability p, symbol 0 otherwise: (3,) cumulative counts."""
+    return cdf_table(np.array([1 - p]))
 
-def integer_sqrt(n: np.ndarray) -> np.ndarray:
-    """The largest integers whose squares do not exceed n: a float guess, put right in integers."""
-    root = np.sqrt(n.astype(np.float64)).astype(np.int64)
-    root -= root * root > n
-    return root + ((root + 1) ** 2 <= n)
 
+# Codecs made of codecs
 
-def integer_layer_norm(norm: Norm, h: np.ndarray) -> tuple[np.ndarray, Pullback]:
-    """Layer normalisation over the last axis."""
-    h = np.clip(h, -ONE * ONE, ONE * ONE)  # so that no square overflows
-    centred = h - mean(h)
-    std = integer_sqrt(mean(centred**2) + round(1e-6 * ONE**2) << 8)  # in units of 2^-16
-    normed = (centred << 16) // std
 
-    def pullback(g: np.ndarray) -> np.ndarray:
-        g = g * norm.scale >> FRACTION
-        return (g - mean(g) - (normed * (mean(g * normed) >> FRACTION) >> FRACTION) << 16) // std
+class Codec(NamedTuple):
+    """Two functions that undo each other: push(message, symbol) -> message, and pop(message) -> (symbol, message)."""
 
-    return (normed * norm.scale >> FRACTION) + norm.bias, pullback
+    push: Callable[[Any, Any], Any]
+    pop: Callable[[Any], tuple[Any, Any]]
 
 
-def mean(h: np.ndarray) -> np.ndarray:
-    """Over the last axis, rounded down."""
-    return h.sum(axis=-1, keepdims=True) // h.shape[-1]
+def table_codec(table: Sequence[int] | np.ndarray) -> Codec:
+    """One symbol with one table of cumulative counts."""
+    table = [int(count) for count in table]  # Python's integers: a state of 64 bits is too large for int64
 
+    def push_symbol(message: Message, symbol: int) -> Message:
+        return push(message, table[symbol], table[symbol + 1] - table[symbol])
 
-def integer_silu(h: np.ndarray) -> tuple[np.ndarray, Pullback]:
-    """x times the logistic function of x, from a table; above 16 it is x to all 12 bits."""
-    value, derivative = (table.take(h + 16 * ONE, mode="clip") for table in silu_tables())
-    return np.where(h < 16 * ONE, value, h), lambda g: g * derivative >> FRACTION
+    return Codec(push_symbol, lambda message: pop(message, table))
 
 
-@functools.cache
-def silu_tables() -> tuple[np.ndarray, np.ndarray]:
-    """Value and derivative for inputs from -16 up to 16."""
-    x = np.arange(-16 * ONE, 16 * ONE) / ONE
-    gate = logistic_cdf(x)
-    return round_to_integers(ONE * x * gate), round_to_integers(ONE * gate * (1 + x * (1 - gate)))
+def serial_codec(codecs: Sequence[Codec]) -> Codec:
+    """A list of symbols, each with its own codec; the last is pushed first, so that they come off in order."""
 
+    def push_all(message: Any, symbols: Sequence) -> Any:
+        for codec, symbol in zip(reversed(codecs), reversed(symbols), strict=True):
+            message = codec.push(message, symbol)
+        return message
 
-def integer_network(net: Network, h: np.ndarray) -> tuple[np.ndarray, Pullback]:
-    """(n, inputs) int64 -> (n, outputs) int64, and the way back for a gradient."""
-    h, through_first = integer_linear(net.first, h)
-    wide, through_inner = integer_layer_norm(net.inner, h)
-    wide, through_widen = integer_linear(net.widen, wide)
-    wide, through_silu = integer_silu(wide)
-    wide, through_back = integer_linear(net.back, wide)
-    h, through_outer = integer_layer_norm(net.outer, h + wide)
-    h, through_outer_silu = integer_silu(h)
-    out, through_last = integer_linear(net.last, h)
+    def pop_all(message: Any) -> tuple[list, Any]:
+        symbols = []
+        for codec in codecs:
+            symbol, message = codec.pop(message)
+            symbols.append(symbol)
+        return symbols, message
 
-    def pullback(g: np.ndarray) -> np.ndarray:
-        g = through_outer(through_outer_silu(through_last(g)))
-        return through_first(g + through_inner(through_widen(through_silu(through_back(g)))))
+    return Codec(push_all, pop_all)
 
-    return out, pullback
 
-
-# Pixels: mixtures of discretised logistics
-
-EDGES = 2 * np.arange(257) - 1  # lower edge of each grey level, in half levels; a level 256 would begin above the last
-EDGES[0], EDGES[256] = -(1 << 20), 1 << 20  # as good as infinite
-SLOPE = 20  # bits of fraction of one over a scale
-WEIGHT = 16  # bits: the weights of a mixture sum to 2^16
-TOP = (1 << PRECISION) - 256  # slots that the mixture shares out; each grey level has one of its own besides
-
-
-@functools.cache
-def logistic_counts() -> np.ndarray:
-    """TOP times the logistic function, from -16 to 16 in steps of 2^-12."""
-    counts = round_to_integers(TOP * logistic_cdf(np.arange(-16 * ONE, 16 * ONE + 1) / ONE))
-    counts[0], counts[-1] = 0, TOP
-    return counts
-
-
-@functools.cache
-def exponential_table() -> np.ndarray:
-    """e^-x for x = 0, 1/64, 2/64 ... in units of 2^-20, down to zero."""
-    return round_to_integers(2.0**20 * np.exp(-np.arange(15 * 64) / 64))
-
-
-@functools.cache
-def slope_table() -> np.ndarray:
-    """One over the scale in half levels, in units of 2^-20, for log scales from -7 to 5 in steps of 1/64.
-
-    The decoder says them plus 2, on an axis from -1 to 1, which is 510 half levels.
-    """
-    return round_to_integers(2.0**SLOPE / 255 * np.exp(2 - np.arange(-7 * 64, 5 * 64) / 64))
-
-
-class Mixtures(NamedTuple):
-    """The distribution of each pixel: (components, n, pixels) each."""
-
-    weights: np.ndarray  # of sum 2^16
-    slopes: np.ndarray  # one over the scale
-    offsets: np.ndarray  # minus the mean times the slope
-
-    def places(self, levels: np.ndarray) -> np.ndarray:
-        """Where the lower edges of grey levels 0 .. 256 lie in the table of the logistic function."""
-        places = EDGES[levels] * self.slopes + self.offsets >> SLOPE - FRACTION
-        return np.minimum(np.maximum(places, 0), 32 * ONE)
-
-    def cumulative(self, levels: np.ndarray) -> np.ndarray:
-        """Cumulative counts of grey levels 0 .. 256, an array that broadcasts with (n, pixels)."""
-        return ((self.weights * logistic_counts()[self.places(levels)]).sum(axis=0) >> WEIGHT) + levels
-
-    def intervals(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Starts and counts, (n, pixels) each, of grey levels (n, pixels)."""
-        starts = self.cumulative(x)
-        return starts, self.cumulative(x + 1) - starts
-
-    def of_pixel(self, i: int) -> Callable[[np.ndarray], np.ndarray]:
-        """Cumulative counts of pixel i of each image, as a function of levels (n, k)."""
-        mixtures = Mixtures(*(part[:, :, i, None] for part in self))
-        return lambda levels: mixtures.cumulative(np.minimum(levels, 256))
-
-
-def mixtures_of(out: np.ndarray) -> Mixtures:
-    """The mixtures that a decoder's outputs (n, 3 * components * pixels) stand for."""
-    logits, means, log_scales = out.reshape(-1, 3, COMPONENTS, PIXELS).transpose(1, 2, 0, 3)
-    shares = exponential_table().take(logits.max(axis=0) - logits >> FRACTION - 6, mode="clip")
-    weights = (shares << WEIGHT) // shares.sum(axis=0)
-    weights[0] += (1 << WEIGHT) - weights.sum(axis=0)
-    slopes = slope_table().take((log_scales >> FRACTION - 6) + 7 * 64, mode="clip")
-    means = np.clip(means, -ONE * ONE, ONE * ONE)
-    return Mixtures(weights, slopes, (16 << SLOPE) - (means * slopes >> FRACTION))
-
-
-def mixture_gradient(mixtures: Mixtures, x: np.ndarray) -> np.ndarray:
-    """Gradient of log p(x) with respect to a decoder's outputs: (n, pixels) -> (n, 3 * components * pixels).
-
-    With F and F' the logistic function at a level's lower and upper edge, d log(F' - F) / d mean is slope (F + F' - 1):
-    the difference cancels. A component counts as much as its share of the pixel's probability.
-    """
-    lower, upper = mixtures.places(x), mixtures.places(x + 1)
-    below, above = logistic_counts()[lower], logistic_counts()[upper]
-    mass = above - below
-    parts = mixtures.weights * mass
-    shares = (parts << GRADIENT) // np.maximum(parts.sum(axis=0), 1)
-    balance = below + above - TOP >> PRECISION - GRADIENT
-    means = (shares * balance >> GRADIENT) * mixtures.slopes >> SLOPE
-    widths = (upper - lower) * (above * (TOP - above) // TOP) // np.maximum(mass, 1) << GRADIENT - FRACTION
-    log_scales = shares * (((lower - 16 * ONE) * balance >> FRACTION) - widths) >> GRADIENT
-    gradient = np.stack([shares - mixtures.weights, means, log_scales])
-    return gradient.transpose(2, 0, 1, 3).reshape(len(x), -1)
-
-
-# Latents: discretised Gaussians
-
-LATENT_STEP = 6  # bits: in the file a latent is a multiple of 2^-6
-REACH = 8 << LATENT_STEP  # in these steps: a latent lies within 8 of its posterior's mean, and that within 8 of zero
-STDS = np.exp(np.arange(-80, 9) / 16)  # a posterior's standard deviation is one of these, from e^-5 to e^0.5
-
-
-@functools.cache
-def prior_table() -> np.ndarray:
-    """Standard normal: (1, 4 * REACH + 1) cumulative counts; symbol 0 is the latent at -2 * REACH steps."""
-    edges = np.arange(-2 * REACH + 1, 2 * REACH) - 0.5
-    return cdf_table(normal_cdf(edges / (1 << LATENT_STEP)))[None]
-
-
-@functools.cache
-def posterior_tables() -> np.ndarray:
-    """Gaussians around zero: (STDS, 2 * REACH + 1) cumulative counts; symbol 0 lies REACH steps below the mean."""
-    edges = np.arange(-REACH + 1, REACH) - 0.5
-    return cdf_table(normal_cdf(edges / (1 << LATENT_STEP) / STDS[:, None]), least=0)
-
-
-class Gaussians(NamedTuple):
-    """The distributions of the latents of n images, as rows of a table of cumulative counts."""
-
-    tables: np.ndarray  # (rows, bins + 1)
-    rows: np.ndarray  # (n, latent_dim) which row belongs to which latent
-    first: np.ndarray  # (n, latent_dim) the latent that is symbol 0, in steps
-
-    def of_latent(self, j: int) -> Callable[[np.ndarray], np.ndarray]:
-        """Cumulative counts of latent j of each image, as a function of symbols (n, k)."""
-        rows, bins = self.rows[:, j, None], self.tables.shape[1] - 1
-        return lambda symbols: self.tables[rows, np.minimum(symbols, bins)]
-
-    def intervals(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Starts and counts, (n, latent_dim) each, of latents (n, latent_dim) in steps."""
-        symbols = z - self.first
-        if symbols.min() < 0 or symbols.max() > self.tables.shape[1] - 2:
-            raise CorruptMessage("a latent is out of reach")
-        starts = self.tables[self.rows, symbols]
-        counts = self.tables[self.rows, symbols + 1] - starts
-        if not counts.all():
-            raise CorruptMessage("a latent is one that its posterior cannot give")
-        return starts, counts
-
-    def of_images(self, images: slice) -> "Gaussians":
-        return Gaussians(self.tables, self.rows[images], self.first[images])
-
-
-# The model
-
-
-class IntegerVAE(NamedTuple):
-    """A VAE in integers, and the checksum of everything that a file's symbols depend on."""
-
-    encoder: Network
-    decoder: Network
-    id: bytes
-
-
-@functools.cache
-def integer_vae(path: Path = FASHION_VAE) -> IntegerVAE:
-    """The VAE of a weights file; WeightsError if the file is missing or damaged."""
-    _, arrays = read_weights(path)
-    encoder = _network(arrays, "encoder", "pixels", "heads")
-    decoder = _network(arrays | _in_half_levels(arrays), "decoder", "latent", "pixels")
-    digest = hashlib.sha256()
-    tables = [prior_table(), posterior_tables(), logistic_counts(), exponential_table(), slope_table(), strides()]
-    for part in [*encoder, *decoder, silu_tables(), tables]:
-        for array in part:
-            digest.update(np.asarray(array.values if isinstance(array, Kernel) else array).astype("<i8").tobytes())
-    return IntegerVAE(encoder, decoder, digest.digest()[:8])
-
-
-def _network(arrays: Mapping[str, np.ndarray], part: str, first: str, last: str) -> Network:
-    def integers(name: str) -> np.ndarray:
-        return np.rint(arrays[f"{part}.{name}"].astype(np.float64) * ONE)
-
-    def linear(name: str) -> Linear:
-        values = integers(f"{name}.kernel")
-        return Linear(kernel(values), kernel(values.T), integers(f"{name}.bias").astype(np.int64))
-
-    def norm(name: str) -> Norm:
-        return Norm(integers(f"{name}.scale").astype(np.int64), integers(f"{name}.bias").astype(np.int64))
-
-    widen, back = linear("block.widen"), linear("block.back")
-    return Network(linear(first), norm("block.norm"), widen, back, norm("norm"), linear(last))
-
-
-def _in_half_levels(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The decoder's last layer, its means in half grey levels above level 0 instead of on an axis from -1 to 1."""
-    scaled = {}
-    for name in ("decoder.pixels.kernel", "decoder.pixels.bias"):
-        array = arrays[name].astype(np.float64).reshape(-1, 3, COMPONENTS, PIXELS)
-        array[:, 1] *= 255
-        scaled[name] = array
-    centres = np.linspace(-1, 1, 2 * COMPONENTS + 1)[1::2]  # as in vae_lib.likelihoods
-    scaled["decoder.pixels.bias"][:, 1] += np.rint(255 * (centres + 1))[:, None]
-    return {name: array.reshape(arrays[name].shape) for name, array in scaled.items()}
-
-
-@functools.cache
-def strides() -> np.ndarray:
-    """How far to go along a gradient, for each of STDS: a fifth of the variance, in units of 2^-24."""
-    return round_to_integers(2.0**24 / 5 * STDS**2)
-
-
-def likelihood(model: IntegerVAE, z: np.ndarray, batch_size: int = BATCH_SIZE) -> Mixtures:
-    """p(x | z) of latents (n, latent_dim), in steps of 2^-6."""
-    z = z << FRACTION - LATENT_STEP
-    outs = [integer_network(model.decoder, z[i : i + batch_size])[0] for i in range(0, len(z), batch_size)]
-    return mixtures_of(np.concatenate(outs))
-
-
-def prior(n: int) -> Gaussians:
-    zeros = np.zeros((n, LATENT_DIM), np.int64)
-    return Gaussians(prior_table(), zeros, zeros - 2 * REACH)
-
-
-def posterior(model: IntegerVAE, x_uint8: np.ndarray, steps: int = STEPS, batch_size: int = BATCH_SIZE) -> Gaussians:
-    """q(z | x) of images (n, 28, 28, 1): the encoder's, its mean moved uphill on log p(x, z).
-
-    Each step goes along the gradient times a fifth of the variance, plus half of the step before.
-    """
-    grey = round_to_integers((2 * np.arange(256) - 255) / 255 * ONE)
-    x = x_uint8.reshape(-1, PIXELS).astype(np.int64)
-    means, rows = [], []
-    for batch in (x[i : i + batch_size] for i in range(0, len(x), batch_size)):
-        out, _ = integer_network(model.encoder, grey[batch])
-        z, log_std = np.clip(out[:, :LATENT_DIM], -8 * ONE, 8 * ONE), out[:, LATENT_DIM:]
-        row = np.clip(log_std + 5 * ONE + ONE // 32 >> FRACTION - 4, 0, len(STDS) - 1)
-        velocity = np.zeros_like(z)
-        for _ in range(steps):
-            uphill = log_joint_gradient(model, batch, z)
-            velocity = (velocity >> 1) + (uphill * strides()[row] >> 24 + GRADIENT - FRACTION)
-            z = np.clip(z + velocity, -8 * ONE, 8 * ONE)
-        means.append(z)
-        rows.append(row)
-    half = ONE >> LATENT_STEP + 1
-    centres = np.clip(np.concatenate(means) + half >> FRACTION - LATENT_STEP, -REACH, REACH - 1)
-    return Gaussians(posterior_tables(), np.concatenate(rows), centres - REACH)
-
-
-def log_joint_gradient(model: IntegerVAE, x: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Gradient of log p(x, z) with respect to z, (n, latent_dim), in units of 2^-16; z in units of 2^-12."""
-    out, pullback = integer_network(model.decoder, z)
-    return pullback(mixture_gradient(mixtures_of(out), x)) - (z << GRADIENT - FRACTION)
-
-
-# One image in each lane
-
-
-class Bits(NamedTuple):
-    """What images cost, in bits: -log2 of what the tables say. Net of what comes back: pixels + prior - posterior."""
-
-    pixels: np.ndarray  # (n, 784) -log2 p(x | z)
-    prior: np.ndarray  # (n, latent_dim) -log2 p(z)
-    posterior: np.ndarray  # (n, latent_dim) -log2 q(z | x)
-    z: np.ndarray  # (n, latent_dim) the latents that stand in the file, in steps of 2^-6
-
-
-def push_images(stack: Lanes, model: IntegerVAE, x_uint8: np.ndarray, steps: int, batch_size: int) -> Bits:
-    """Push an image on each of the first n lanes: pop z with q(z | x), push x with p(x | z), push z with p(z)."""
-    q, p = posterior(model, x_uint8, steps, batch_size), prior(len(x_uint8))
-    z = pop_latents(stack, q)
-    pixels = likelihood(model, z, batch_size).intervals(x_uint8.reshape(-1, PIXELS).astype(np.int64))
-    push_all(stack, pixels)
-    push_all(stack, p.intervals(z))
-    return Bits(bits(pixels), bits(p.intervals(z)), bits(q.intervals(z)), z)
-
-
-def bits(intervals: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """-log2 of the probabilities that starts and counts stand for."""
-    return PRECISION - np.log2(intervals[1])
-
-
-def pop_images(stack: Lanes, model: IntegerVAE, n: int, steps: int, batch_size: int) -> np.ndarray:
-    """Undo `push_images`, the last step first: (n, 28, 28, 1) uint8."""
-    z = pop_latents(stack, prior(n))
-    mixtures = likelihood(model, z, batch_size)
-    x = np.stack([stack.pop(mixtures.of_pixel(i), n, digits=2) for i in range(PIXELS)], axis=1)
-    x_uint8 = x.astype(np.uint8).reshape(n, SIDE, SIDE, 1)
-    push_all(stack, posterior(model, x_uint8, steps, batch_size).intervals(z))
-    return x_uint8
-
-
-def push_all(stack: Lanes, intervals: tuple[np.ndarray, np.ndarray]) -> None:
-    """Starts and counts (n, symbols), the last symbol first."""
-    starts, counts = intervals
-    for i in range(starts.shape[1] - 1, -1, -1):
-        stack.push(starts[:, i], counts[:, i])
-
-
-def pop_latents(stack: Lanes, gaussians: Gaussians) -> np.ndarray:
-    n, latent_dim = gaussians.rows.shape
-    symbols = [stack.pop(gaussians.of_latent(j), n, digits=3) for j in range(latent_dim)]
-    return np.stack(symbols, axis=1) + gaussians.first
-
-
-# The file
-
-MAGIC, VERSION = b"BBVA", 1
-HEADER = struct.Struct("<4sBBHHHI8sI")  # MAGIC, VERSION, steps, lanes, height, width, count, id, CRC
-CRC = struct.Struct("<I")
-MOST_IMAGES = 1_000_000  # more is not believed: a header must not make anyone reserve memory
-SEED = "bits back"  # of the initial bits
-INITIAL_WORDS = 256  # for each lane, of which an image takes about 7
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """Where the bytes of a file went."""
-
-    bits: Bits  # of each image
-    header_bytes: int  # with the lanes' lengths and the checksums
-    initial_bits: int  # of the seed, without which the first images could not have drawn their z
-    lane_bytes: int  # all lanes' messages, initial bits included
-
-    @property
-    def gross_bits(self) -> int:
-        return 8 * (self.header_bytes + self.lane_bytes)
-
-    @property
-    def net_bits(self) -> int:
-        """What the images added to the initial bits."""
-        return 8 * self.lane_bytes - self.initial_bits
-
-    @property
-    def negative_elbo_bits(self) -> float:
-        """-log2 p(x | z) - log2 p(z) + log2 q(z | x), with the z that stand in the file; sum over all images."""
-        return float(self.bits.pixels.sum() + self.bits.prior.sum() - self.bits.posterior.sum())
-
-    def __str__(self) -> str:
-        """The lines of a bill, in bytes and in bits per dimension."""
-        pixels, prior, posterior, _ = (float(part.sum()) for part in self.bits)
-        lines = {
-            "pixels, -log2 p(x | z)": pixels,
-            "+ latents, -log2 p(z)": prior,
-            "- bits back, -log2 q(z | x)": -posterior,
-            "= negative ELBO of these z": self.negative_elbo_bits,
-            "+ coder and last states": self.net_bits - self.negative_elbo_bits,
-            "= net": self.net_bits,
-            "+ initial bits": self.initial_bits,
-            "+ header and checksums": 8 * self.header_bytes,
-            "= the file": self.gross_bits,
-        }
-        dims = self.bits.pixels.size
-        return "\n".join(f"{name:28} {b / 8:12,.0f} bytes {b / dims:9.4f} bits/dim" for name, b in lines.items())
-
-
-def encode(
-    x_uint8: np.ndarray,
-    steps: int = STEPS,
-    lanes: int = LANES,
-    batch_size: int = BATCH_SIZE,
-    track: Callable[[list[slice]], Iterable[slice]] = iter,
-) -> tuple[bytes, Ledger]:
-    """A file that holds images, and where its bytes went.
+def bits_back_codec(prior: Codec, likelihood: Callable[[Any], Codec], posterior: Callable[[Any], Codec]) -> Codec:
+    """A codec for x from a model with a latent: costs -log p(z) - log p(x | z) + log q(z | x) in all.
 
     Args:
-      x_uint8: (n, 28, 28, 1) grey levels.
-      steps: how often the posterior's mean is moved uphill; 0 leaves it as the encoder says.
-      lanes: messages side by side; more are faster, and each costs some 40 bytes.
-      batch_size: images in the networks at a time; of no influence on the file.
-      track: is given the rounds and yields them, such as a progress bar.
+      prior: codec of z.
+      likelihood: z -> codec of x.
+      posterior: x -> codec of z.
 
-    Raises:
-      BitsBackError: images of another size or type, none, or too many.
+    Source: Townsend, Bird and Barber (2019), arXiv:1901.04866.
     """
-    if x_uint8.dtype != np.uint8 or x_uint8.shape[1:] != (SIDE, SIDE, 1):
-        raise BitsBackError(f"expected uint8 images (n, 28, 28, 1), got {x_uint8.dtype} of shape {x_uint8.shape}")
-    if not 1 <= len(x_uint8) <= MOST_IMAGES:
-        raise BitsBackError(f"expected 1 to {MOST_IMAGES:,} images, got {len(x_uint8):,}")
-    if not (0 <= steps <= 255 and 1 <= lanes <= 65535):
-        raise BitsBackError(f"expected 0 to 255 steps and 1 to 65,535 lanes, got {steps} and {lanes}")
-    model, lanes = integer_vae(), min(lanes, len(x_uint8))
-    stack = seeded_lanes(range(lanes))
-    found = []
-    for images in track(rounds(len(x_uint8), lanes)[::-1]):
-        found.append(push_images(stack, model, x_uint8[images], steps, batch_size))
-    messages = [stack.to_bytes(lane) for lane in range(lanes)]
-    data, lane_bytes = file_of(x_uint8, steps, messages), sum(map(len, messages))
-    bits = Bits(*(np.concatenate(part[::-1]) for part in zip(*found, strict=True)))
-    initial_bits = 32 * int(lanes + np.sum(INITIAL_WORDS - 1 - stack.lowest))
-    return data, Ledger(bits, len(data) - lane_bytes, initial_bits, lane_bytes)
+
+    def push_x(message: Any, x: Any) -> Any:
+        z, message = posterior(x).pop(message)  # the bits that are already there choose z
+        message = likelihood(z).push(message, x)
+        return prior.push(message, z)
+
+    def pop_x(message: Any) -> tuple[Any, Any]:
+        z, message = prior.pop(message)
+        x, message = likelihood(z).pop(message)
+        return x, posterior(x).push(message, z)  # and here those bits come back
+
+    return Codec(push_x, pop_x)
 
 
-def file_of(x_uint8: np.ndarray, steps: int, messages: Sequence[bytes]) -> bytes:
-    """The file of images whose lanes hold these messages: header, lengths, checksum, lanes, checksum."""
-    checksum = zlib.crc32(x_uint8.tobytes())
-    header = HEADER.pack(MAGIC, VERSION, steps, len(messages), SIDE, SIDE, len(x_uint8), integer_vae().id, checksum)
-    header += np.array([len(message) // 4 for message in messages], "<u4").tobytes()
-    payload = b"".join(messages)
-    return header + CRC.pack(zlib.crc32(header)) + payload + CRC.pack(zlib.crc32(payload))
+# Many messages at once
 
 
-def decode(
-    data: bytes, batch_size: int = BATCH_SIZE, track: Callable[[list[slice]], Iterable[slice]] = iter
-) -> np.ndarray:
-    """The images (n, 28, 28, 1) uint8 of a file; BitsBackError if it is not exactly what `encode` wrote."""
-    steps, count, model_id, checksum, messages = parse(data)
-    model = integer_vae()
-    if model_id != model.id:
-        raise BitsBackError(f"made with the model {model_id.hex()}: this is {model.id.hex()}")
-    found = []
-    try:
-        stack = Lanes.from_bytes(messages)
-        for images in track(rounds(count, len(messages))):
-            found.append(pop_images(stack, model, images.stop - images.start, steps, batch_size))
-    except CorruptMessage as error:
-        raise BitsBackError(f"damaged: {error}") from None
-    for lane, message in enumerate(stack.to_bytes(lane) for lane in range(len(messages))):
-        words = initial_words(lane)[: len(message) // 4 - 1]
-        if message != np.array([1, *words], "<u4").tobytes():
-            raise BitsBackError(f"damaged: lane {lane} does not end in the initial bits")
-    x_uint8 = np.concatenate(found)
-    if zlib.crc32(x_uint8.tobytes()) != checksum:
-        raise BitsBackError("damaged: the images differ from their checksum")
-    return x_uint8
+class Lanes:
+    """Many messages side by side, coded at once: lane i holds exactly the message that `push` and `pop` make.
 
+    Unlike a message, lanes are changed in place. Symbols, starts and counts are int64 arrays, (n,), for the first n
+    lanes. `lowest` remembers how low each pile of words has been: what lies beneath was never needed.
+    """
 
-def rounds(count: int, lanes: int) -> list[slice]:
-    """Images that are coded together, one in each lane, in the order of the images; only the first may be short."""
-    first = (count - 1) % lanes + 1
-    return [slice(max(0, stop - lanes), stop) for stop in range(first, count + 1, lanes)]
+    def __init__(self, heads: Sequence[int] | np.ndarray, piles: Sequence[np.ndarray]):
+        """
+        Args:
+          heads: (lanes,) states in [2^32, 2^64).
+          piles: for each lane its 32-bit words, the bottom first.
+        """
+        self.heads = np.array(heads, np.uint64)
+        self.sizes = np.array([len(pile) for pile in piles])
+        self.lowest = self.sizes.copy()
+        self.words = np.zeros((len(piles), int(self.sizes.max()) + 1), np.uint32)
+        for words, pile in zip(self.words, piles, strict=True):
+            words[: len(pile)] = pile
 
+    def push(self, starts: np.ndarray, counts: np.ndarray) -> None:
+        """`push`, in each of the first n lanes."""
+        heads, counts = self.heads[: len(counts)], counts.astype(np.uint64)
+        full = np.flatnonzero(heads >> (64 - PRECISION) >= counts)
+        if full.size:
+            if self.sizes.max() == self.words.shape[1]:
+                self.words = np.concatenate([self.words, np.zeros_like(self.words)], axis=1)
+            self.words[full, self.sizes[full]] = heads[full] & 0xFFFFFFFF
+            self.sizes[full] += 1
+            heads[full] >>= 32
+        quotient, remainder = np.divmod(heads, counts)
+        heads[:] = (quotient << PRECISION) + starts.astype(np.uint64) + remainder
 
-def seeded_lanes(seeds: Iterable[int]) -> Lanes:
-    """For each seed a lane with its initial bits and nothing else."""
-    piles = [initial_words(seed) for seed in seeds]
-    return Lanes([STATE_MIN | int(words[0]) for words in piles], [words[:0:-1] for words in piles])
+    def pop(self, cumulative: Callable[[np.ndarray], np.ndarray], lanes: int, digits: int) -> np.ndarray:
+        """`pop`, in each of the first n lanes, with a table that is a function.
 
+        Args:
+          cumulative: symbols (n, k), from 0 to 16^digits, to their cumulative counts (n, k): 0 at symbol 0, and 2^24
+            from the size of the alphabet on.
+          digits: of a symbol, in base 16; it is found digit by digit.
 
-def initial_words(lane: int) -> np.ndarray:
-    """Random bits that lie in a lane before anything is pushed: 32 in its state, then words in the order of use."""
-    return np.frombuffer(hashlib.shake_128(f"{SEED} {lane}".encode()).digest(4 * INITIAL_WORDS), "<u4")
+        Returns:
+          (n,) symbols.
+        """
+        heads = self.heads[:lanes]
+        slots = (heads & ((1 << PRECISION) - 1)).astype(np.int64)[:, None]
+        symbols = np.zeros_like(slots)
+        for place in range(digits - 1, -1, -1):
+            candidates = symbols + (np.arange(16) << 4 * place)
+            symbols += (np.sum(cumulative(candidates) <= slots, axis=1, keepdims=True) - 1) << 4 * place
+        bounds = cumulative(symbols + np.arange(2))
+        starts, counts = bounds[:, 0], bounds[:, 1] - bounds[:, 0]
+        heads[:] = (heads >> PRECISION) * counts.astype(np.uint64) + (slots[:, 0] - starts).astype(np.uint64)
+        empty = np.flatnonzero(heads < STATE_MIN)
+        if empty.size:
+            if not self.sizes[empty].all():
+                raise CorruptMessage("a message ended before its last symbol: expected another 32-bit word")
+            self.sizes[empty] -= 1
+            self.lowest[empty] = np.minimum(self.lowest[empty], self.sizes[empty])
+            heads[empty] = heads[empty] << 32 | self.words[empty, self.sizes[empty]]
+        return symbols[:, 0]
 
+    def to_bytes(self, lane: int) -> bytes:
+        """What `to_bytes` makes of a lane's message; words that its pile never got down to are left out."""
+        pile = self.words[lane, self.lowest[lane] : self.sizes[lane]]
+        head = np.uint64(self.heads[lane])
+        return np.array([head >> 32, head & 0xFFFFFFFF, *pile[::-1]], dtype="<u4").tobytes()
 
-def parse(data: bytes) -> tuple[int, int, bytes, int, list[bytes]]:
-    """Steps, number of images, model id, checksum of the pixels, and each lane's message of a file."""
-    if data[: len(MAGIC)] != MAGIC:
-        raise BitsBackError(f"expected a file that begins with {MAGIC!r}, got {data[: len(MAGIC)]!r}")
-    if len(data) < HEADER.size:
-        raise BitsBackError(f"truncated: expected a header of {HEADER.size} bytes, got {len(data)}")
-    _, version, steps, lanes, height, width, count, model_id, checksum = HEADER.unpack_from(data)
-    if version != VERSION:
-        raise BitsBackError(f"expected format version {VERSION}, got {version}")
-    start = HEADER.size + 4 * lanes + CRC.size
-    if len(data) < start:
-        raise BitsBackError(f"truncated: expected a header of {start} bytes, got {len(data)}")
-    if CRC.unpack_from(data, start - CRC.size)[0] != zlib.crc32(data[: start - CRC.size]):
-        raise BitsBackError("damaged: the header differs from its checksum")
-    if (height, width) != (SIDE, SIDE) or not 1 <= lanes <= count <= MOST_IMAGES:
-        raise BitsBackError(f"expected images of 28x28, got {count:,} of {height}x{width} in {lanes} lanes")
-    sizes = 4 * np.frombuffer(data, "<u4", lanes, HEADER.size).astype(np.int64)
-    end = start + int(sizes.sum())
-    if len(data) != end + CRC.size:
-        raise BitsBackError(f"truncated or prolonged: expected {end + CRC.size:,} bytes, got {len(data):,}")
-    if CRC.unpack_from(data, end)[0] != zlib.crc32(data[start:end]):
-        raise BitsBackError("damaged: the lanes differ from their checksum")
-    stops = start + np.cumsum(sizes)
-    return steps, count, model_id, checksum, [data[stop - size : stop] for stop, size in zip(stops, sizes, strict=True)]
+    @classmethod
+    def from_bytes(cls, messages: Sequence[bytes]) -> "Lanes":
+        """A lane for each message that `to_bytes` wrote."""
+        units = [np.frombuffer(data, dtype="<u4", count=len(data) // 4) for data in messages]
+        if any(len(u) < 2 or u[0] == 0 for u in units):
+            raise CorruptMessage("a message has at least 8 bytes and starts with a state of at least 2^32: got another")
+        return cls([int(u[0]) << 32 | int(u[1]) for u in units], [u[:1:-1] for u in units])

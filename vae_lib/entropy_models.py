@@ -4,6 +4,8 @@ Latents come here in steps: y = z * gain, so that rounding y quantises z. All lo
 numbers of steps. `decoder.py` runs the same networks in integers; `freezing.py` rounds the trained ones.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -155,25 +157,45 @@ class ContextPrior(nnx.Module):
         hyper_log_scale = self.hyper_log_scale[...] + self.hyper_slope[...] * quality[:, None, None, None]
         hyper_log_scale = jnp.clip(hyper_log_scale, LOG_SCALE_MIN, LOG_SCALE_MAX)
         hyper_bits = self.density(h + noise(hyper_key, h) if noisy else h_hat, hyper_log_scale).sum(axis=(1, 2, 3))
-        state = self.hyper_synthesis(h_hat) + quality[:, None, None, None] * self.quality[...]
         y_noise = noise(key, y)
-        y_hat, bits = [], []
+        bits = [jnp.zeros(len(y)) for _ in GROUPS]
+
+        def visit(number: int, mask: Array, mean: Array, log_scale: Array) -> Array:
+            low, high, _ = GROUPS[number]
+            residual = y[..., low:high] - mean
+            residual_hat = round_through(residual)
+            cost = self.density(residual + y_noise[..., low:high] if noisy else residual_hat, log_scale)
+            bits[number] += jnp.sum(mask * cost, axis=(1, 2, 3))
+            return mean + residual_hat
+
+        y_hat = self.walk(self.features(h_hat, quality), visit)
+        return y_hat, hyper_bits, jnp.stack(bits, axis=-1)
+
+    def features(self, h_hat: Array, quality: Array) -> Array:
+        """What the hyper-latent and the quality, (batch,) from 0 to 1, say of each block: the state at the start."""
+        return self.hyper_synthesis(h_hat) + quality[:, None, None, None] * self.quality[...]
+
+    def walk(self, state: Array, visit: Callable[[int, Array, Array, Array], Array]) -> Array:
+        """Through the latent in the order of decoding (`decoder.walk`).
+
+        Args:
+          state: (batch, rows, columns, width) from `features`.
+          visit: (number of the group, mask of the pass, mean, log scale) -> latent of the group, of which only what
+            the mask shows is taken.
+
+        Returns:
+          (batch, rows, columns, 192) the latent in steps.
+        """
+        latent = []
         for number, (low, high, passes) in enumerate(GROUPS):
-            group, group_noise = y[..., low:high], y_noise[..., low:high]
-            group_hat, group_bits = jnp.zeros_like(group), jnp.zeros(len(y))
-            for mask in pass_masks(y.shape[1:3], passes):
-                mean, log_scale = self.heads[number](state)
-                residual = group - mean
-                residual_hat = round_through(residual)
-                cost = self.density(residual + group_noise if noisy else residual_hat, log_scale)
-                group_bits += jnp.sum(mask * cost, axis=(1, 2, 3))
-                found = mask * (mean + residual_hat)
-                group_hat += found
+            group = jnp.zeros((*state.shape[:3], high - low))
+            for mask in pass_masks(state.shape[1:3], passes):
+                found = mask * visit(number, mask, *self.heads[number](state))
+                group += found
                 if number + 1 < len(GROUPS):
                     state += self.near[number](found)
-            y_hat.append(group_hat)
-            bits.append(group_bits)
-        return jnp.concatenate(y_hat, axis=-1), hyper_bits, jnp.stack(bits, axis=-1)
+            latent.append(group)
+        return jnp.concatenate(latent, axis=-1)
 
 
 def noise(key: Array, x: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Bounds on the evidence log p(x) from samples of q: ELBO and importance-weighted bound (built in notebook 02)."""
+"""Bounds on the evidence log p(x) from samples of q: ELBO and importance-weighted bound (notebooks 02 and 07)."""
 
 import jax
 import jax.numpy as jnp

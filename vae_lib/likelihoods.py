@@ -9,44 +9,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from vae_lib.gaussian import gaussian_log_density
-
-BIN_WIDTH = 2 / 255  # of a grey level on the axis from -1 to 1
-
-
-def bernoulli_log_likelihood(x_uint8: Array, logits: Array) -> Array:
-    """Minus the binary cross-entropy that many recipes minimise: x log p + (1 - x) log(1 - p), with x in [0, 1].
-
-    A likelihood of black-and-white pixels only. For grey levels it is no code length: the 256 "probabilities" of a
-    pixel sum to more than 1, up to 128 at p = 1/2, so it claims up to 7 bits too little.
-
-    Args:
-      x_uint8: (batch, height, width, channels) integers 0..255.
-      logits: (batch, 1, pixels) of p, the probability of white.
-
-    Returns:
-      (batch,) nats, summed over the pixels.
-    """
-    x = x_uint8.reshape(len(x_uint8), 1, -1) / 255
-    return jnp.sum(x * logits - jax.nn.softplus(logits), axis=(1, 2))
-
-
-def gaussian_log_likelihood(x_uint8: Array, parameters: Array) -> Array:
-    """Log of Gaussian density times bin width; with a fixed standard deviation this is squared error.
-
-    A code length while the standard deviation is well above a bin; below, it exceeds 1 and the bits turn negative.
-
-    Args:
-      x_uint8: (batch, height, width, channels) integers 0..255.
-      parameters: (batch, 2, pixels) mean and log standard deviation of each pixel, on the axis from -1 to 1.
-
-    Returns:
-      (batch,) nats, summed over the pixels.
-    """
-    mean, log_std = parameters[:, 0], parameters[:, 1]
-    x = x_uint8.reshape(len(x_uint8), -1) * BIN_WIDTH - 1
-    return gaussian_log_density(x, mean, log_std) + x.shape[1] * jnp.log(BIN_WIDTH)
-
 
 def discretized_logistic_log_prob(x_uint8: Array, mean: Array, log_scale: Array) -> Array:
     """Log probability of each grey level under a logistic distribution cut into 256 bins.

@@ -42,7 +42,7 @@ def psnr(x_uint8: np.ndarray, y_uint8: np.ndarray) -> float:
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
-def bd_rate(rates, psnrs, reference_rates, reference_psnrs) -> tuple[float, float, float]:
+def bd_rate(rates, psnrs, reference_rates, reference_psnrs, within=(-math.inf, math.inf)) -> tuple[float, float, float]:
     """Bjontegaard's delta rate: how many percent fewer (negative) or more bits a codec needs than a reference.
 
     The mean difference of log rate at equal PSNR, over the range of PSNR that both curves cover; between the measured
@@ -51,6 +51,7 @@ def bd_rate(rates, psnrs, reference_rates, reference_psnrs) -> tuple[float, floa
     Args:
       rates, psnrs: (n,) of the codec, n >= 2, PSNR rising with rate.
       reference_rates, reference_psnrs: (m,) of the reference.
+      within: the range of PSNR, or what both curves cover of it; so that several figures can be over one range.
 
     Returns:
       percent of bits, and the lower and upper end of the range of PSNR.
@@ -69,7 +70,7 @@ def bd_rate(rates, psnrs, reference_rates, reference_psnrs) -> tuple[float, floa
         if len(rate) < 2 or not (psnr_[1:] > psnr_[:-1]).all():
             raise ValueError(f"expected at least two points whose PSNR rises with the rate, got {psnr_.tolist()} dB")
         curves.append(PchipInterpolator(psnr_, np.log(rate)))
-    low, high = max(curve.x[0] for curve in curves), min(curve.x[-1] for curve in curves)
+    low, high = max(within[0], *(curve.x[0] for curve in curves)), min(within[1], *(curve.x[-1] for curve in curves))
     if low >= high:
         raise ValueError(f"expected curves that share a range of PSNR, got one from {low:.2f} and one to {high:.2f} dB")
     ours, reference = (curve.integrate(low, high) / (high - low) for curve in curves)

@@ -75,33 +75,6 @@ class DenseDecoder(nnx.Module):
         return self.pixels(h).reshape(len(z), -1, PIXELS)
 
 
-def lecun_normal(key: Array, shape: tuple[int, ...], dtype=jnp.float32, out_sharding=None) -> Array:
-    """First weights of a layer: independent, of variance 1 / inputs, as Flax's default; (..., inputs, outputs).
-
-    Drawn as a matrix: on a CPU, XLA compiles random numbers for seconds where the shape has four axes.
-    """
-    matrix = (math.prod(shape[:-1]), shape[-1])
-    return nnx.initializers.lecun_normal()(key, matrix, dtype).reshape(shape)
-
-
-class TransposedDecoder(nnx.Module):
-    """Parameters of the likelihood through a dense layer and two transposed convolutions."""
-
-    def __init__(self, latent_dim: int, features: int, outputs: int, rngs: nnx.Rngs):
-        self.latent = nnx.Linear(latent_dim, 7 * 7 * 2 * features, rngs=rngs)
-        self.double = nnx.ConvTranspose(
-            2 * features, features, (4, 4), strides=(2, 2), kernel_init=lecun_normal, rngs=rngs
-        )
-        self.redouble = nnx.ConvTranspose(
-            features, outputs, (4, 4), strides=(2, 2), kernel_init=lecun_normal, rngs=rngs
-        )
-
-    def __call__(self, z: Array) -> Array:
-        h = nnx.silu(self.latent(z)).reshape(len(z), 7, 7, -1)
-        h = nnx.silu(self.double(h))  # (batch, 14, 14, features)
-        return self.redouble(h).reshape(len(z), PIXELS, -1).swapaxes(1, 2)
-
-
 def depth_to_space(h: Array, factor: int) -> Array:
     """Channels into pixels: (batch, height, width, factor^2 * c) -> (batch, factor * height, factor * width, c).
 
@@ -119,27 +92,17 @@ def icnr(key: Array, shape: tuple[int, ...], dtype=jnp.float32, out_sharding=Non
 
     Source: Aitken et al. (2017), arXiv:1707.02937.
     """
-    one_pixel = lecun_normal(key, (*shape[:-1], shape[-1] // 4), dtype)
-    return jnp.tile(one_pixel, 4)
+    one_pixel = nnx.initializers.lecun_normal()(key, (math.prod(shape[:-1]), shape[-1] // 4), dtype)
+    return jnp.tile(one_pixel.reshape(*shape[:-1], -1), 4)
 
 
 class SubPixelDecoder(nnx.Module):
-    """Parameters of the likelihood through a dense layer and two 3x3 convolutions, each followed by depth_to_space.
+    """Parameters of the likelihood through a dense layer and two 3x3 convolutions, each followed by depth_to_space."""
 
-    With `kernel_init=icnr` its outputs begin without a checkerboard.
-    """
-
-    def __init__(
-        self,
-        latent_dim: int,
-        features: int,
-        outputs: int,
-        rngs: nnx.Rngs,
-        kernel_init: nnx.Initializer = lecun_normal,
-    ):
+    def __init__(self, latent_dim: int, features: int, outputs: int, rngs: nnx.Rngs):
         self.latent = nnx.Linear(latent_dim, 7 * 7 * 2 * features, rngs=rngs)
-        self.double = nnx.Conv(2 * features, 4 * features, (3, 3), kernel_init=kernel_init, rngs=rngs)
-        self.redouble = nnx.Conv(features, 4 * outputs, (3, 3), kernel_init=kernel_init, rngs=rngs)
+        self.double = nnx.Conv(2 * features, 4 * features, (3, 3), kernel_init=icnr, rngs=rngs)
+        self.redouble = nnx.Conv(features, 4 * outputs, (3, 3), kernel_init=icnr, rngs=rngs)
 
     def __call__(self, z: Array) -> Array:
         h = nnx.silu(self.latent(z)).reshape(len(z), 7, 7, -1)

@@ -22,7 +22,9 @@ COLOURS = {
     "JPEG": "#E69F00",
     "WebP": "#56B4E9",
     "AVIF": "#CC79A7",
+    "AVIF, default": "#882255",
     "JPEG XL": "#8B6508",
+    "committed": "#0072B2",
     "PNG": "#7F7F7F",
     "xz": "#000000",
     "gap": "#CC79A7",
@@ -30,7 +32,16 @@ COLOURS = {
     "neutral": "#7F7F7F",
 }
 # A second cue beside the colour.
-MARKERS = {"JPEG": "o", "WebP": "s", "AVIF": "^", "JPEG XL": "D", "ours": "P", "ours, effort 2": "X"}
+MARKERS = {
+    "JPEG": "o",
+    "WebP": "s",
+    "AVIF": "^",
+    "AVIF, default": "v",
+    "JPEG XL": "D",
+    "ours": "P",
+    "ours, effort 2": "X",
+    "committed": "*",
+}
 
 
 def use_course_style() -> None:
@@ -167,4 +178,73 @@ def vae_diagram(lit: str | Sequence[str] = ()) -> Figure:
         axis.add_patch(plt.Rectangle((left, bottom), width, height, edgecolor=edge, facecolor=fill, linewidth=line))
         ink = "black" if name in bright else "#777777"
         axis.text(left + width / 2, bottom + height / 2, words, ha="center", va="center", fontsize=9.5, color=ink)
+    return figure
+
+
+# The parts of the codec: name, (left, bottom) of its boxes, what stands in each, and a colour's name. The upper row is
+# the encoder, the lower one the decoder.
+CODEC_PARTS: dict[str, tuple[list[tuple[float, float]], list[str], str]] = {
+    "image": ([(0.0, 2.6), (0.0, 0.0)], ["image\n$x$", "image\n$\\hat x$"], "true"),
+    "transform": ([(1.4, 2.6), (1.4, 0.0)], ["analysis\n$z$", "synthesis"], "ours"),
+    "gain": ([(2.8, 2.6), (2.8, 0.0)], ["gain\n$y$, in steps", "$1\\,/\\,$gain\n$\\hat z$"], "ours"),
+    "round": ([(4.2, 2.6), (4.2, 0.0)], ["round\n$\\hat y$", "symbols\n$\\hat y$"], "distortion"),
+    "coder": ([(5.6, 2.6), (5.6, 0.0)], ["ANS\nwrites", "ANS\nreads"], "rate"),
+    "tables": ([(5.6, 1.3)], ["tables\n$p(\\hat y)$"], "rate"),
+    "file": ([(7.0, 1.3)], ["file\n(bytes)"], "true"),
+    "hyperprior": ([(2.8, 1.3)], ["hyperprior\n($\\hat h$, stored)"], "gap"),
+    "context": ([(4.2, 1.3)], ["context\n(of symbols)"], "JPEG"),
+}
+# From part to part: which of its boxes it leaves and reaches (0 the encoder's, 1 the decoder's).
+CODEC_ARROWS = (
+    *("image0 transform0", "transform0 gain0", "gain0 round0", "round0 coder0", "coder0 file0"),
+    *("file0 coder1", "coder1 round1", "round1 gain1", "gain1 transform1", "transform1 image1"),
+    *("tables0 coder0", "tables0 coder1", "gain0 hyperprior0", "hyperprior0 context0", "context0 tables0"),
+    "round1 context0",
+)
+
+
+def codec_diagram(lit: str | Sequence[str] = ()) -> Figure:
+    """From image to bytes and back, with today's parts in colour (notebooks 10 to 12).
+
+    Args:
+      lit: one part or several: image, transform, gain, round, coder, tables, file, hyperprior, context.
+    """
+    bright = {lit} if isinstance(lit, str) else set(lit)
+    if unknown := bright - set(CODEC_PARTS):
+        raise ValueError(f"no such part: {sorted(unknown)}; the diagram has {list(CODEC_PARTS)}")
+    width, height = 1.1, 0.8
+    figure, axis = plt.subplots(figsize=(8.2, 3.6))
+    axis.set(xlim=(-0.08, 8.18), ylim=(-0.1, 3.5), aspect="equal")
+    axis.axis("off")
+    for pair in CODEC_ARROWS:
+        (start, from_box), (end, to_box) = ((name[:-1], int(name[-1])) for name in pair.split())
+        (left, bottom), (to_left, to_bottom) = CODEC_PARTS[start][0][from_box], CODEC_PARTS[end][0][to_box]
+        right, up = np.sign(to_left - left), np.sign(to_bottom - bottom)
+        # An arrow leaves a box in the middle of a side.
+        points = [
+            (left + width / 2 * (1 + right), bottom + height / 2),
+            (to_left + width / 2 * (1 - right), to_bottom + height / 2),
+        ]
+        if right == 0:
+            points = [
+                (left + width / 2, bottom + height / 2 * (1 + up)),
+                (left + width / 2, to_bottom + height / 2 * (1 - up)),
+            ]
+        elif end == "file":
+            points[1:] = [(to_left + width / 2, points[0][1]), (to_left + width / 2, to_bottom + height)]
+        elif start == "file":
+            points = [(left + width / 2, bottom), (left + width / 2, points[1][1]), points[1]]
+        colour, line = ("black", 1.8) if {start, end} <= bright else ("#BBBBBB", 1.2)
+        axis.plot(*zip(*points[:-1], strict=True), color=colour, linewidth=line, solid_joinstyle="miter")
+        style = {"arrowstyle": "-|>", "color": colour, "linewidth": line, "shrinkA": 0, "shrinkB": 1}
+        axis.annotate("", points[-1], points[-2], arrowprops=style)
+    for name, (places, words, colour) in CODEC_PARTS.items():
+        edge, fill, line = (
+            (COLOURS[colour], COLOURS[colour] + "26", 2.2) if name in bright else ("#BBBBBB", "white", 1.2)
+        )
+        for (left, bottom), word in zip(places, words, strict=True):
+            axis.add_patch(plt.Rectangle((left, bottom), width, height, edgecolor=edge, facecolor=fill, linewidth=line))
+            ink = "black" if name in bright else "#777777"
+            axis.text(left + width / 2, bottom + height / 2, word, ha="center", va="center", fontsize=10, color=ink)
+    axis.text(0.55, 1.7, "encoder above\ndecoder below", ha="center", va="center", fontsize=9, color="#777777")
     return figure

@@ -60,10 +60,11 @@ def evaluate(model: VAE, key: Array, x_uint8: np.ndarray, batch_size: int = 500)
 def batches(x: np.ndarray, batch_size: int, key: Array, start: int = 0) -> Iterator[np.ndarray]:
     """Endless batches from step `start` on, each epoch in a new order that depends on key and epoch only."""
     per_epoch = len(x) // batch_size
-    for epoch in itertools.count(start // per_epoch):
-        order = np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), len(x)))
-        for i in range(start % per_epoch if epoch == start // per_epoch else 0, per_epoch):
-            yield x[order[i * batch_size : (i + 1) * batch_size]]
+    for step in itertools.count(start):
+        epoch, i = divmod(step, per_epoch)
+        if i == 0 or step == start:
+            order = np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), len(x)))
+        yield x[order[i * batch_size : (i + 1) * batch_size]]
 
 
 class Checkpoint(nnx.Module):

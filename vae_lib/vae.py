@@ -102,20 +102,3 @@ def active_units(posterior_mean: Array, posterior_log_std: Array, threshold: flo
 def traverse(z: Array, dimension: int, values: Array) -> Array:
     """Copies of one latent (latent_dim,), differing in one number: (n,) values -> (n, latent_dim) (notebook 08)."""
     return jnp.tile(z, (len(values), 1)).at[:, dimension].set(values)
-
-
-def spherical_interpolation(start: Array, end: Array, weights: Array) -> Array:
-    """From one latent to another along an arc: where both have the same norm, so has every step (notebook 08).
-
-    Args:
-      start, end: (latent_dim,), not on one line through the origin.
-      weights: (n,) from 0 at the start to 1 at the end.
-
-    Returns:
-      (n, latent_dim).
-
-    Source: Shoemake (1985), Animating rotation with quaternion curves; for latents White (2016), arXiv:1609.04468.
-    """
-    cosine = jnp.vdot(start, end) / (jnp.linalg.norm(start) * jnp.linalg.norm(end))
-    angle = jnp.arccos(cosine)
-    return (jnp.sin((1 - weights[:, None]) * angle) * start + jnp.sin(weights[:, None] * angle) * end) / jnp.sin(angle)

@@ -5,7 +5,8 @@
 // another symbol; both decode every file to the same symbols.
 
 import * as decoder from "./decoder.js";
-import { BLOCK, CHANNELS, CodecError, GROUPS, HEADER_SIZE, REACH, SECTION_SIZE, SYMBOL_MAX } from "./decoder.js";
+import { BLOCK, CHANNELS, CodecError, GROUPS, HEADER_SIZE, REACH, SCALES, SECTION_SIZE, SYMBOL_MAX } from "./decoder.js";
+import { byScale, crc32, crop, grid } from "./numpy.js";
 
 const PRECISION = 24; // bits: the counts of a table sum to 2^24
 const [LMBDA_LOW, LMBDA_HIGH] = [0.0007, 0.35]; // of quality 0 and quality 100
@@ -33,7 +34,7 @@ class Writer {
   /** Append symbols of those scales, in the order of `decoder.read`. */
   write(symbols, scale) {
     let bits = 0;
-    for (const { number, places } of decoder.byScale(scale)) {
+    for (const { number, places } of byScale(scale, SCALES)) {
       const run = Int16Array.from(places, (place) => symbols[place]);
       this.runs.push([number, run]);
       for (const symbol of run) bits += this.weights.bits[number][Math.abs(symbol)];
@@ -111,10 +112,10 @@ export function encode(image, weights, quality, report = () => {}) {
   start.setUint16(10, height, true);
   start.setUint16(12, width, true);
   const bytes = new Uint8Array(start.buffer);
-  start.setUint32(14, decoder.crc32(bytes.subarray(0, HEADER_SIZE - 4)), true);
+  start.setUint32(14, crc32(bytes.subarray(0, HEADER_SIZE - 4)), true);
 
   const pieces = [bytes];
-  let checksum = decoder.crc32(bytes);
+  let checksum = crc32(bytes);
   const places = decoder.tiles(image);
   places.forEach((place, number) => {
     const told = (share) => report((number + share) / places.length);
@@ -122,7 +123,7 @@ export function encode(image, weights, quality, report = () => {}) {
     told(0.3);
     for (const writer of encodeTile(latent, quality, weights, (share) => told(0.3 + 0.7 * share))) {
       const content = writer.section();
-      checksum = decoder.crc32(content, checksum);
+      checksum = crc32(content, checksum);
       const section = new DataView(new ArrayBuffer(SECTION_SIZE));
       section.setUint32(0, content.length, true);
       section.setUint32(4, checksum, true);
@@ -151,7 +152,7 @@ function analyse(image, place, quality, weights) {
   const h = { ...z, values: z.values.map((value, i) => value / spread[i % CHANNELS]) };
   const correction = decoder.correct(h, quality, "analysis", weights).values;
   for (let i = 0; i < correction.length; i++) z.values[i] += REACH * correction[i];
-  const inside = decoder.crop(z, { ...place, top: place.top - around.top, left: place.left - around.left });
+  const inside = crop(z, { ...place, top: place.top - around.top, left: place.left - around.left });
   const steps = Float32Array.from(decoder.gain(quality, weights));
   for (let i = 0; i < inside.values.length; i++) inside.values[i] *= steps[i % CHANNELS];
   return inside;
@@ -159,7 +160,7 @@ function analyse(image, place, quality, weights) {
 
 /** Centred pixels of those blocks, places into channels: the inverse of `decoder.depthToSpace`. */
 function blocks({ height, width, rgba }, { top, left, rows, columns }) {
-  const x = decoder.grid(rows, columns, CHANNELS, Float32Array);
+  const x = grid(rows, columns, CHANNELS, Float32Array);
   for (let row = 0; row < BLOCK * rows; row++) {
     for (let column = 0; column < BLOCK * columns; column++) {
       const [y, z] = [Math.min(BLOCK * top + row, height - 1), Math.min(BLOCK * left + column, width - 1)];
@@ -173,7 +174,7 @@ function blocks({ height, width, rgba }, { top, left, rows, columns }) {
 
 /** Latent in steps to hyper-latent, before rounding: to a quarter of the rows and columns. */
 function hyperAnalyse(y, weights) {
-  let h = decoder.grid(4 * Math.ceil(y.rows / 4), 4 * Math.ceil(y.columns / 4), CHANNELS, Float32Array);
+  let h = grid(4 * Math.ceil(y.rows / 4), 4 * Math.ceil(y.columns / 4), CHANNELS, Float32Array);
   for (let row = 0; row < y.rows; row++) {
     for (let i = 0; i < y.columns * CHANNELS; i++) {
       const value = y.values[row * y.columns * CHANNELS + i];
@@ -235,7 +236,7 @@ function encodeTile(y, quality, weights, report) {
   }
 
   const features = decoder.hyperFeatures({ ...scale, values: symbols }, quality, weights);
-  decoder.walk(decoder.crop(features, { top: 0, left: 0, rows: y.rows, columns: y.columns }), weights, visit);
+  decoder.walk(crop(features, { top: 0, left: 0, rows: y.rows, columns: y.columns }), weights, visit);
   return [hyperWriter, latentWriter];
 }
 
@@ -258,7 +259,7 @@ export function ledger(data, weights) {
     const scale = decoder.hyperScale(size, header.quality, weights);
     const symbols = hyper.visit(null, 0, 0, null, scale.values);
     const features = decoder.hyperFeatures({ ...scale, values: symbols }, header.quality, weights);
-    decoder.walk(decoder.crop(features, { ...size, top: 0, left: 0 }), weights, latent.visit);
+    decoder.walk(crop(features, { ...size, top: 0, left: 0 }), weights, latent.visit);
     hyperBits += hyper.writer.bits[0];
     latent.writer.bits.forEach((spent, pass) => (bits[groupOfPass[pass]] += spent));
   });

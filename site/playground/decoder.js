@@ -4,10 +4,10 @@
 // symbol is read with is decided by arithmetic of integers, so every machine reads the same symbols. JavaScript's numbers
 // are float64, where integers are exact below 2^53, as in the original; tests/library/test_codec.py shows that no sum of the
 // entropy networks reaches that, whatever a file holds. Only the synthesis rounds.
-//
-// A grid is {rows, columns, channels, values}: what NumPy holds as an array (rows, columns, channels).
+// The functions stand in the order of the original, under the same names.
 
 import { Matrices } from "./matrices.js";
+import { asPython, bisect, byScale, clip, crc32, crop, grid, hex, paste, splitRows } from "./numpy.js";
 import { sha256 } from "./weights.js";
 
 const MAGIC = "VIC";
@@ -75,10 +75,6 @@ export class Weights {
   }
 }
 
-function splitRows({ shape: [rows, columns], values }) {
-  return Array.from({ length: rows }, (_, row) => values.slice(row * columns, (row + 1) * columns));
-}
-
 /**
  * Takes symbols off a section, by the rANS of notebook 01.
  *
@@ -131,18 +127,6 @@ export class Reader {
   }
 }
 
-/** The last place of a rising table whose entry is at most `slot`. */
-function bisect(table, slot) {
-  if (table[SYMBOL_MAX] <= slot && slot < table[SYMBOL_MAX + 1]) return SYMBOL_MAX; // most symbols are 0
-  let [low, high] = [0, table.length - 1]; // table[low] <= slot < table[high]
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (table[middle] <= slot) low = middle;
-    else high = middle;
-  }
-  return low;
-}
-
 /**
  * The image in a `.vic` file: {height, width, grey, rgba}, four bytes a pixel as a canvas wants them.
  *
@@ -183,32 +167,6 @@ export function readHeader(data, weights) {
     throw new CodecError(`expected a file made with model ${hex(weights.model)}, got one made with ${hex(model)}`);
   }
   return { height, width, grey: grey === 1, quality };
-}
-
-/** Bytes as Python shows them: b'...'. */
-function asPython(bytes) {
-  const quote = bytes.includes(39) && !bytes.includes(34) ? '"' : "'";
-  const short = { 9: "\\t", 10: "\\n", 13: "\\r", 92: "\\\\", [quote.charCodeAt(0)]: `\\${quote}` };
-  const letters = [...bytes].map(
-    (byte) => short[byte] ?? (byte < 32 || byte > 126 ? `\\x${hex([byte])}` : String.fromCharCode(byte)),
-  );
-  return `b${quote}${letters.join("")}${quote}`;
-}
-
-export function hex(bytes) {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
-  for (let bit = 0; bit < 8; bit++) byte = byte & 1 ? (byte >>> 1) ^ 0xedb88320 : byte >>> 1;
-  return byte;
-});
-
-/** The checksum of zlib and PNG, going on from that of earlier bytes. */
-export function crc32(data, before = 0) {
-  let crc = ~before;
-  for (const byte of data) crc = CRC_TABLE[(crc ^ byte) & 255] ^ (crc >>> 8);
-  return ~crc >>> 0;
 }
 
 /** The contents of all sections. Each checksum goes on from the one before, so none can be swapped or dropped. */
@@ -293,8 +251,8 @@ function decodeTile(size, quality, readers, weights, report) {
   }
 
   const scale = hyperScale(size, quality, weights);
-  const hyperLatent = { ...scale, values: read(readers[0], scale.values) };
-  walk(crop(hyperFeatures(hyperLatent, quality, weights), { ...size, top: 0, left: 0 }), weights, visit);
+  const hHat = { ...scale, values: read(readers[0], scale.values) };
+  walk(crop(hyperFeatures(hHat, quality, weights), { ...size, top: 0, left: 0 }), weights, visit);
   for (const reader of readers) reader.finish();
   return latent;
 }
@@ -302,26 +260,11 @@ function decodeTile(size, quality, readers, weights, report) {
 /** A symbol for each of the scales: all those of scale 1 first, then those of scale 2, and so on. */
 export function read(reader, scale) {
   const symbols = new Int16Array(scale.length);
-  for (const { number, places } of byScale(scale)) {
+  for (const { number, places } of byScale(scale, SCALES)) {
     const taken = reader.take(number, places.length);
     for (let i = 0; i < places.length; i++) symbols[places[i]] = taken[i];
   }
   return symbols;
-}
-
-/** The scales above 0 that occur, rising, each with its places, rising: [{number, places}]. */
-export function byScale(scale) {
-  const ends = new Int32Array(SCALES + 1); // ends[number]: how many places have a scale below number
-  for (let i = 0; i < scale.length; i++) ends[scale[i] + 1]++;
-  for (let number = 0; number < SCALES; number++) ends[number + 1] += ends[number];
-  const starts = ends.slice();
-  const order = new Int32Array(scale.length);
-  for (let i = 0; i < scale.length; i++) order[starts[scale[i]]++] = i;
-  const runs = [];
-  for (let number = 1; number < SCALES; number++) {
-    if (ends[number] < ends[number + 1]) runs.push({ number, places: order.subarray(ends[number], ends[number + 1]) });
-  }
-  return runs;
 }
 
 /**
@@ -401,8 +344,8 @@ export function hyperScale({ rows, columns }, quality, weights) {
 }
 
 /** What the hyper-latent says of each block, in units of 2^-16: a quarter of the rows and columns in, all out. */
-export function hyperFeatures(hyperLatent, quality, weights) {
-  let h = convolve(hyperLatent, "hyper.one.kernel", weights, "hyper.one.bias");
+export function hyperFeatures(hHat, quality, weights) {
+  let h = convolve(hHat, "hyper.one.kernel", weights, "hyper.one.bias");
   h.values = activate(h.values, 8);
   h = convolve(depthToSpace(h, 2), "hyper.two.kernel", weights, "hyper.two.bias");
   for (let i = 0; i < h.values.length; i++) h.values[i] = shift(h.values[i], 4);
@@ -422,10 +365,6 @@ function activate(x, bits) {
 /** x / 2^bits rounded down: exact, since x is an integer below 2^53. */
 function shift(x, bits) {
   return Math.floor(x * 0.5 ** bits);
-}
-
-function clip(x, low, high) {
-  return x < low ? low : x > high ? high : x;
 }
 
 /** x @ kernel + bias, for any number of rows: a convolution that looks at one place only, in lines of a tile's width. */
@@ -572,26 +511,4 @@ function leaky(h) {
   const y = grid(h.rows, h.columns, h.channels, Float32Array);
   for (let i = 0; i < h.values.length; i++) y.values[i] = h.values[i] < 0 ? h.values[i] / 8 : h.values[i];
   return y;
-}
-
-export function grid(rows, columns, channels, Type = Float64Array) {
-  return { rows, columns, channels, values: new Type(rows * columns * channels) };
-}
-
-/** A window of a grid, {top, left, rows, columns}. */
-export function crop(x, { top, left, rows, columns }) {
-  const y = grid(rows, columns, x.channels, x.values.constructor);
-  for (let row = 0; row < rows; row++) {
-    const start = ((top + row) * x.columns + left) * x.channels;
-    y.values.set(x.values.subarray(start, start + columns * x.channels), row * columns * x.channels);
-  }
-  return y;
-}
-
-/** Put a grid into a larger one. */
-function paste(x, { top, left }, part) {
-  const width = part.columns * part.channels;
-  for (let row = 0; row < part.rows; row++) {
-    x.values.set(part.values.subarray(row * width, (row + 1) * width), ((top + row) * x.columns + left) * x.channels);
-  }
 }

@@ -9,11 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from vae_lib import bits_back
 from vae_lib.commands import main
 from vae_lib.images import encode_image, load_fashion_mnist, load_grey_folder
 from vae_lib.training import load_weights, read_weights, train_step
-from vae_lib.workshop import fashion_vaes
+from vae_lib.workshop import bits_back_file, fashion_vaes
 
 
 def cut_down(patch):
@@ -146,11 +145,11 @@ def test_bits_back_stores_a_folder_and_gives_it_back(tmp_path, capsys):
 def test_bits_back_stores_the_first_images_of_the_test_set(tmp_path):
     file = tmp_path / "x.bb"
     assert main(["bits-back", "encode", str(file), "--count", "3", "--steps", "0"]) == 0
-    assert np.array_equal(bits_back.decode(file.read_bytes()), load_fashion_mnist("test")[0][:3])
+    assert np.array_equal(bits_back_file.decode(file.read_bytes()), load_fashion_mnist("test")[0][:3])
 
 
 def damaged_files():
-    whole, _ = bits_back.encode(load_fashion_mnist("test")[0][:2], steps=0)
+    whole, _ = bits_back_file.encode(load_fashion_mnist("test")[0][:2], steps=0)
     return {
         "empty": (b"", "expected a file that begins with"),
         "foreign": (b"\x89PNG\r\n\x1a\n", "expected a file that begins with"),

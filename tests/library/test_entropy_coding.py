@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vae_lib import bits_back
 from vae_lib import entropy_coding as ec
 
 
@@ -123,22 +124,24 @@ def test_what_the_model_called_impossible_costs_infinitely_many_bits():
 def test_a_gaussian_table_holds_the_mass_of_each_bin(mean, std):
     edges = np.arange(-8, 8.25, 0.25)
     cdf = [0.0, *map(statistics.NormalDist(mean, std).cdf, edges), 1.0]
-    assert np.diff(ec.gaussian_table(edges, mean, std)) / 2**24 == pytest.approx(np.diff(cdf), abs=len(edges) / 2**24)
+    assert np.diff(bits_back.gaussian_table(edges, mean, std)) / 2**24 == pytest.approx(
+        np.diff(cdf), abs=len(edges) / 2**24
+    )
 
 
 def test_a_logistic_table_holds_the_mass_of_each_bin():
     edges = np.arange(1, 256) - 0.5
     mass = [0.5 * (np.tanh((b - 99.3) / 8) - np.tanh((a - 99.3) / 8)) for a, b in pairwise(edges)]
-    assert np.diff(ec.logistic_table(edges, 99.3, 4.0))[1:-1] / 2**24 == pytest.approx(mass, abs=300 / 2**24)
+    assert np.diff(bits_back.logistic_table(edges, 99.3, 4.0))[1:-1] / 2**24 == pytest.approx(mass, abs=300 / 2**24)
 
 
 def test_tables_leave_no_bin_empty_unless_told_to():
     edges = np.linspace(-100, 100, 401)
-    assert np.diff(ec.gaussian_table(edges, 0, 0.1)).min() == 1
-    empty = np.diff(ec.gaussian_table(edges, 0, 0.1, least=0))
+    assert np.diff(bits_back.gaussian_table(edges, 0, 0.1)).min() == 1
+    empty = np.diff(bits_back.gaussian_table(edges, 0, 0.1, least=0))
     assert empty.min() == 0 and empty.sum() == 2**24
-    assert ec.bernoulli_table(1e-12).tolist() == [0, 2**24 - 1, 2**24]
-    assert abs(ec.bernoulli_table(0.25) - [0, 3 << 22, 1 << 24]).max() <= 1
+    assert bits_back.bernoulli_table(1e-12).tolist() == [0, 2**24 - 1, 2**24]
+    assert abs(bits_back.bernoulli_table(0.25) - [0, 3 << 22, 1 << 24]).max() <= 1
 
 
 # Codecs made of codecs
@@ -152,7 +155,7 @@ def random_message(rng):
 @given(tables_and_symbols(), st.integers(0, 2**32))
 def test_a_serial_codec_puts_symbols_on_any_message_and_takes_them_off_again(case, seed):
     tables, symbols = case
-    codec = ec.serial_codec([ec.table_codec(table) for table in tables])
+    codec = bits_back.serial_codec([bits_back.table_codec(table) for table in tables])
     beneath = random_message(np.random.default_rng(seed))
     message = codec.push(beneath, symbols)
     assert codec.pop(message) == (symbols, beneath)
@@ -171,10 +174,10 @@ def test_bits_back_undoes_itself_and_costs_the_negative_elbo_of_its_latents(seed
     for q in (q_wrong, (joint / joint.sum(axis=0)).T):
         prior = ec.integer_table(p_z)
         likelihood, posterior = [ec.integer_table(p) for p in p_x], [ec.integer_table(p) for p in q]
-        codec = ec.bits_back_codec(
-            ec.table_codec(prior),
-            lambda z, tables=likelihood: ec.table_codec(tables[z]),
-            lambda x, tables=posterior: ec.table_codec(tables[x]),
+        codec = bits_back.bits_back_codec(
+            bits_back.table_codec(prior),
+            lambda z, tables=likelihood: bits_back.table_codec(tables[z]),
+            lambda x, tables=posterior: bits_back.table_codec(tables[x]),
         )
         beneath = random_message(rng)
         x = rng.choice(levels, size=100, p=joint.sum(axis=0)).tolist()
@@ -213,7 +216,7 @@ def test_lanes_hold_the_very_messages_of_push_and_pop_and_of_constriction(seed, 
     rng = np.random.default_rng(seed)
     piles = [rng.integers(0, 2**32, 60, dtype=np.uint64).astype(np.uint32) for _ in range(lanes)]
     heads = rng.integers(2**32, 2**64, lanes, dtype=np.uint64)
-    many = ec.Lanes(heads, piles)
+    many = bits_back.Lanes(heads, piles)
     one_by_one = [ec.from_bytes(many.to_bytes(lane)) for lane in range(lanes)]
     one_by_one = [(head, as_pairs(pile)) for (head, _), pile in zip(one_by_one, piles, strict=True)]
     theirs = [
@@ -262,7 +265,7 @@ def as_pairs(pile):
 def test_lanes_leave_out_the_words_that_no_pop_reached_and_come_back_from_bytes():
     rng = np.random.default_rng(0)
     piles = [rng.integers(0, 2**32, 50, dtype=np.uint64).astype(np.uint32) for _ in range(3)]
-    lanes = ec.Lanes([2**33] * 3, piles)
+    lanes = bits_back.Lanes([2**33] * 3, piles)
     table = np.tile(ec.integer_table(np.ones(200)), (3, 1))
     for _ in range(20):
         lanes.pop(as_function(table), 3, digits=2)
@@ -271,7 +274,7 @@ def test_lanes_leave_out_the_words_that_no_pop_reached_and_come_back_from_bytes(
     for _ in range(300):
         lanes.push(np.full(3, 5), np.full(3, 77))
     messages = [lanes.to_bytes(lane) for lane in range(3)]
-    again = ec.Lanes.from_bytes(messages)
+    again = bits_back.Lanes.from_bytes(messages)
     assert [again.to_bytes(lane)[:8] for lane in range(3)] == [message[:8] for message in messages]
     assert [(again.sizes == [len(m) // 4 - 2 for m in messages]).all()]
     for lane, message in enumerate(messages):
@@ -281,11 +284,11 @@ def test_lanes_leave_out_the_words_that_no_pop_reached_and_come_back_from_bytes(
 @pytest.mark.parametrize("data", [b"", b"1234567", bytes(8)])
 def test_lanes_refuse_what_is_no_message(data):
     with pytest.raises(ec.CorruptMessage, match="8 bytes"):
-        ec.Lanes.from_bytes([ec.to_bytes(ec.EMPTY), data])
+        bits_back.Lanes.from_bytes([ec.to_bytes(ec.EMPTY), data])
 
 
 def test_a_lane_that_runs_empty_says_so():
-    lanes = ec.Lanes.from_bytes([ec.to_bytes(ec.EMPTY)] * 2)
+    lanes = bits_back.Lanes.from_bytes([ec.to_bytes(ec.EMPTY)] * 2)
     with pytest.raises(ec.CorruptMessage, match="ended before its last symbol"):
         for _ in range(9):
             lanes.pop(as_function(np.tile(ec.integer_table(np.ones(256)), (2, 1))), 2, digits=2)

@@ -1,7 +1,6 @@
 """What notebook 08 adds to the VAE: bits of each latent, active units, traversals and arcs between latents."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +9,7 @@ from scipy import integrate, stats
 
 from vae_lib.gaussian import kl_to_standard_normal
 from vae_lib.metrics import to_bits
-from vae_lib.vae import active_units, bits_per_latent, spherical_interpolation, traverse
+from vae_lib.vae import active_units, bits_per_latent, traverse
 
 reproducible = settings(max_examples=60, derandomize=True, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -72,15 +71,3 @@ def test_a_traversal_changes_one_number_and_leaves_the_start_alone():
     np.testing.assert_array_equal(z[:, 2], values)
     np.testing.assert_array_equal(np.delete(z, 2, axis=1), np.tile(np.delete(start, 2), (3, 1)))
     np.testing.assert_array_equal(start, np.arange(4.0))
-
-
-@reproducible
-@given(seeds, st.sampled_from([2, 3, 8, 20]))
-def test_the_arc_begins_and_ends_where_it_should_and_turns_at_a_constant_speed(seed, latent_dim):
-    start, end = np.random.default_rng(seed).normal(size=(2, latent_dim))
-    end *= np.linalg.norm(start) / np.linalg.norm(end)
-    path = np.asarray(spherical_interpolation(start, end, jnp.linspace(0, 1, 7)))
-    np.testing.assert_allclose(path[[0, -1]], [start, end], atol=1e-6)
-    np.testing.assert_allclose(np.linalg.norm(path, axis=1), np.linalg.norm(start), rtol=1e-6)
-    chords = np.linalg.norm(np.diff(path, axis=0), axis=1)
-    np.testing.assert_allclose(chords, chords[0], rtol=1e-4)

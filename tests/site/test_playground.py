@@ -1,10 +1,12 @@
 """The playground in Chromium: the same symbols as Python, in time, by keyboard, and unharmed by broken files."""
 
+import ast
 import base64
 import hashlib
 import importlib.util
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -92,7 +94,7 @@ DECODE = """
 async (files) => {
   const { Weights, decode, decodeLatent, readHeader } = await import("./decoder.js");
   const { fetchArrays } = await import("./weights.js");
-  const { hex } = await import("./decoder.js");
+  const { hex } = await import("./numpy.js");
   const arrays = await fetchArrays("data/codec.safetensors");
   const text = (bytes) => new Promise((resolve) => {
     const reader = new FileReader();
@@ -113,6 +115,15 @@ async (files) => {
   return results;
 }
 """
+
+
+def test_decoder_js_reads_in_the_order_of_decoder_py_under_the_same_names():
+    source = ast.parse(Path(decoder.__file__).read_text(encoding="utf-8"))
+    pythons = [node.name for node in source.body if isinstance(node, ast.FunctionDef) and node.name != "read_arrays"]
+    wanted = [re.sub(r"_(\w)", lambda match: match[1].upper(), name) for name in pythons]
+    text = (SITE / "playground" / "decoder.js").read_text(encoding="utf-8")
+    functions = re.findall(r"^(?:export )?function (\w+)", text, re.MULTILINE)
+    assert [name for name in functions if name in wanted] == wanted
 
 
 def test_golden_files_hold_the_recorded_symbols_and_pythons_picture(address, weights):

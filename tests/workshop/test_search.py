@@ -59,9 +59,8 @@ def test_a_slower_effort_buys_at_least_four_percent(crop, weights):
 
 
 def test_the_picture_that_is_differentiated_is_the_decoder_s(tile, found, crop, weights):
-    shown = search.picture(
-        jnp.asarray(found.latent, jnp.float32), jnp.asarray(tile.gain, jnp.float32), 0.45, tile.arrays
-    )
+    latent, steps = jnp.asarray(found.latent, jnp.float32), jnp.asarray(tile.gain, jnp.float32)
+    shown = search.picture(tile.model, latent, steps, jnp.asarray(0.45))
     decoded = decoder.synthesise((32 * found.latent).astype(np.int16), header(crop), weights)
     assert np.abs(np.clip(np.asarray(shown) + 128, 0, 255) - decoded).max() < 0.51
 
@@ -69,15 +68,14 @@ def test_the_picture_that_is_differentiated_is_the_decoder_s(tile, found, crop, 
 def test_the_bits_that_are_differentiated_are_those_of_the_file(tile, found, crop, weights):
     y = codec.analyse(crop, place(crop), 45, weights)
     _, writer = codec.encode_tile(y, 45, weights, search.patient)
-    smooth = search.bits(
-        jnp.asarray(found.learned, jnp.float32), jnp.asarray(found.state, jnp.float32), tile.table, tile.arrays
-    )
+    learned, state = jnp.asarray(found.learned, jnp.float32), jnp.asarray(found.state, jnp.float32)
+    smooth = search.bits(tile.model, learned, state[None], tile.table)
     assert float(smooth) == pytest.approx(sum(writer.bits), rel=0.01)
 
 
 def test_the_hyper_features_that_are_differentiated_are_the_decoder_s(tile, crop, weights):
     h_hat = codec.hyper_latent(codec.analyse(crop, place(crop), 45, weights), 45, weights)
-    smooth = search.hyper_features(jnp.asarray(h_hat, jnp.float32), 45.0, tile.arrays)
+    smooth = tile.model.prior.features(jnp.asarray(h_hat, jnp.float32)[None], jnp.asarray([0.45]))[0]
     exact = decoder.hyper_features(h_hat, 45, weights) / 2**16
     np.testing.assert_allclose(smooth, exact, atol=0.05)
 

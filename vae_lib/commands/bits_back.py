@@ -44,8 +44,8 @@ def run(options: argparse.Namespace) -> None:
 
 def encode(options: argparse.Namespace) -> None:
     """Write a bits-back file and say where its bytes went."""
-    from vae_lib import bits_back as codec
     from vae_lib.images import load_fashion_mnist, load_grey_folder
+    from vae_lib.workshop import bits_back_file as codec
 
     check_new(options.file)
     x_uint8 = load_fashion_mnist("test")[0] if options.folder is None else load_grey_folder(options.folder)
@@ -61,8 +61,8 @@ def decode(options: argparse.Namespace) -> None:
     """Write the images of a bits-back file; nothing is written unless all came back as they were."""
     import numpy as np
 
-    from vae_lib import bits_back as codec
     from vae_lib.images import encode_image
+    from vae_lib.workshop import bits_back_file as codec
 
     check_new(options.out)
     x_uint8 = codec.decode(options.file.read_bytes(), track=progress_bar("decoding"))

@@ -1,4 +1,4 @@
-"""Checks for notebook 00: sending time, PSNR backwards, a budget for JPEG, bits saved at equal quality."""
+"""Checks for notebook 00: sending time, PSNR backwards, a budget for JPEG, the rate at equal quality."""
 
 import functools
 import io
@@ -191,7 +191,7 @@ EXERCISES = [
     ),
     Exercise(
         id="00.4",
-        title="Bits saved at equal quality",
+        title="The rate at equal quality",
         cases=_curves,
         oracle=lambda a, b, decibels: 100 * math.expm1(_log_rate(b, decibels) - _log_rate(a, decibels)),
         misconceptions=[
@@ -201,18 +201,18 @@ EXERCISES = [
                 "yours is {yours} % where {right} % is right: you interpolated the rate itself; interpolate its logarithm.",
             ),
             Misconception(
-                "The saving is measured against the new codec.",
+                "The change is measured against the new codec.",
                 lambda a, b, d: 100 * math.expm1(_log_rate(a, d) - _log_rate(b, d)),
                 "yours is {yours} % where {right} % is right: A and B are exchanged; the reference, below the fraction "
                 "line, is A.",
             ),
             Misconception(
-                "A saving is a positive number.",
+                "Fewer bits are a positive number.",
                 lambda a, b, d: -100 * math.expm1(_log_rate(b, d) - _log_rate(a, d)),
                 "yours is {yours} % where {right} % is right, the sign reversed: fewer bits are a negative percentage.",
             ),
             Misconception(
-                "The ratio of the rates is the saving.",
+                "The ratio of the rates is the change.",
                 lambda a, b, d: 100 * math.exp(_log_rate(b, d) - _log_rate(a, d)),
                 "yours is {yours} % where {right} % is right, 100 too many: you return the rate of B in percent of A's; "
                 "subtract the 100.",

@@ -27,6 +27,15 @@ def _swapped(p: np.ndarray, q: np.ndarray) -> float:
     return math.inf if np.any(p == 0) else _kl(q, p)
 
 
+def _masked_swapped(p: np.ndarray, q: np.ndarray) -> float:
+    """KL(q, p) over the symbols that p has."""
+    return float(np.sum((q * np.log2(q / np.where(p > 0, p, 1)))[p > 0]))
+
+
+def _entropy(p: np.ndarray) -> float:
+    return _cross(p, p)
+
+
 def _messages(rng: np.random.Generator) -> list[tuple]:
     table = integer_table(np.ones(200))
     cases = []
@@ -67,6 +76,24 @@ def _final_histogram(symbols: np.ndarray, alphabet: int) -> float:
     return float(-np.sum(np.log2(p[symbols])))
 
 
+def _final_histogram_and_ones(symbols: np.ndarray, alphabet: int) -> float:
+    counts = np.bincount(symbols, minlength=alphabet) + 1
+    return float(-np.sum(np.log2(counts[symbols] / counts.sum())))
+
+
+def _total_not_updated(symbols: np.ndarray, alphabet: int) -> float:
+    counts, bits = np.ones(alphabet), 0.0
+    for symbol in symbols:
+        bits -= np.log2(counts[symbol] / alphabet)
+        counts[symbol] += 1
+    return bits
+
+
+def _from_zero(symbols: np.ndarray, alphabet: int) -> float:
+    """The first symbol, and every new one, has probability zero."""
+    return math.inf
+
+
 def _never_updated(symbols: np.ndarray, alphabet: int) -> float:
     return len(symbols) * math.log2(alphabet)
 
@@ -90,6 +117,18 @@ EXERCISES = [
                 "yours is {yours} bits where {right} is right: you took the average over q; things come from p, so p weighs.",
             ),
             Misconception(
+                "The average may be taken over q, without what never happens.",
+                _masked_swapped,
+                "yours is {yours} bits where {right} is right: p and q have changed places, as weight and in the fraction; things "
+                "come from p, so p weighs and stands on top.",
+            ),
+            Misconception(
+                "The excess is a difference of two entropies.",
+                lambda p, q: _entropy(q) - _entropy(p),
+                "yours is {yours} bits where {right} is right: that is the entropy of q minus the entropy of p; what is paid is "
+                "the average over p of -log2 q, the cross-entropy.",
+            ),
+            Misconception(
                 "The logarithm is the natural one.",
                 lambda p, q: _kl(p, q, math.log),
                 "yours is {yours} where {right} is right, 0.693 of it: those are nats; take log2.",
@@ -105,18 +144,28 @@ EXERCISES = [
                 "yours is {yours} bits where {right} is right: you took a mean over the alphabet; p is the weight already, so sum.",
             ),
         ],
-        notice="it is zero only when the belief is right, and it does not care how long the best code is.",
+        notice="it is never negative, and zero only when q = p.",
     ),
     Exercise(
         id="01.2",
         title="Whole bits",
-        cases=lambda rng: [(np.array([0.99, 0.01]),), *((rng.dirichlet(np.ones(n)),) for n in (3, 7, 30))],
+        cases=lambda rng: [
+            (np.array([0.99, 0.01]),),
+            (np.array([0.5, 0.25, 0.125, 0.125]),),
+            *((rng.dirichlet(np.ones(n)),) for n in (3, 7, 30)),
+        ],
         oracle=lambda p: sum(x * next(n for n in range(1, 99) if 2.0**-n <= x) for x in p.tolist()),
         misconceptions=[
             Misconception(
                 "Fractions of bits can be written with a string per symbol.",
                 lambda p: -np.sum(p * np.log2(p)),
                 "yours is {yours} bits where {right} is right: that is the entropy; the length of each string is a whole number.",
+            ),
+            Misconception(
+                "Rounding up is rounding down and adding one.",
+                lambda p: np.sum(p * (np.floor(-np.log2(p)) + 1)),
+                "yours is {yours} bits where {right} is right: for p = 1/2 or 1/4 the length is a whole number already; rounding down "
+                "and adding one makes it a bit too long. Take np.ceil.",
             ),
             Misconception(
                 "Round the average.",
@@ -158,8 +207,14 @@ EXERCISES = [
             ),
             Misconception(
                 "A value owns 2^bits slots.",
-                lambda message, value, bits: push(message, value % (1 << PRECISION - bits) << bits, 1 << bits),
+                lambda message, value, bits: push(message, value << bits, 1 << bits),
                 "the message is not the right one: you gave the value 2^bits slots, but there are 2^bits *values*; they share 2^24.",
+            ),
+            Misconception(
+                "A value owns 2^bits slots, from the value on.",
+                lambda message, value, bits: push(message, value, 1 << bits),
+                "the message is not the right one: there are 2^bits *values*, which share 2^24 slots, so that is not the count; and "
+                "the slots of `value` begin after those of all smaller values.",
             ),
             Misconception(
                 "Slots begin at the value itself.",
@@ -175,7 +230,7 @@ EXERCISES = [
                 "you begin one range too far: value 0 owns the slots from 0 on.",
             ),
         ],
-        notice="it costs exactly `bits` bits. Popping such a number from a message is how a decoder *samples*: bits-back coding "
+        notice="it costs exactly `bits` bits. Popping such a number from a message is how a decoder *samples*: notebook 09 "
         "lives on that.",
     ),
     Exercise(
@@ -195,6 +250,24 @@ EXERCISES = [
                 _final_histogram,
                 "yours is {yours} bits where {right} is right: that is the price under the final histogram, which the decoder "
                 "does not have.",
+            ),
+            Misconception(
+                "The final histogram may be used, if it starts from ones.",
+                _final_histogram_and_ones,
+                "yours is {yours} bits where {right} is right: you used the counts at the end for all symbols; the decoder has at "
+                "each moment only the counts of what came before.",
+            ),
+            Misconception(
+                "The total of the counts is the alphabet's size.",
+                _total_not_updated,
+                "yours is {yours} bits where {right} is right: the total grows by one with each symbol; divided by `alphabet` your "
+                "probabilities pass 1, and a length below zero is no length.",
+            ),
+            Misconception(
+                "Counts start at zero.",
+                _from_zero,
+                "yours is infinite where {right} is right: a symbol that was not seen yet has probability zero with you; start with "
+                "a count of one for each.",
             ),
             Misconception(
                 "The counts stay as they are.",

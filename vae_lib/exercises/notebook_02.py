@@ -1,4 +1,4 @@
-"""Checks for notebook 02: the gap in bits, a closed-form ELBO, three bugs, the mean-field gap, bounds from chunks."""
+"""Checks for notebook 02: the gap in bits, a closed-form ELBO, three bugs, the mean-field gap."""
 
 import functools
 import math
@@ -170,42 +170,6 @@ def _total_correlation(covariance):
 
 def _with_standard_deviations(covariance):
     return _kl_of_diagonal(1 / np.sqrt(np.diag(np.linalg.inv(covariance))), covariance)
-
-
-# 02.5: bounds from chunks
-
-
-def _chunks(rng: np.random.Generator) -> list[tuple]:
-    return [
-        (rng.normal(level, 2, n), rng.integers(1, 500, n)) for level, n in ((-3, 4), (30, 2), (-1000, 3), (1200, 6))
-    ]
-
-
-def _combine_oracle(bounds, counts):
-    """Two chunks at a time, like water poured together."""
-    bound, count = float(bounds[0]), int(counts[0])
-    for other, more in zip(bounds[1:], counts[1:], strict=True):
-        top = max(bound, float(other))
-        mean = (count * math.exp(bound - top) + more * math.exp(float(other) - top)) / (count + more)
-        bound, count = top + math.log(mean), count + int(more)
-    return bound
-
-
-def _log_mean_exp(bounds, counts):
-    return np.logaddexp.reduce(bounds) - np.log(len(bounds))
-
-
-def _overflowing(bounds, counts):
-    with np.errstate(over="ignore", divide="ignore"):
-        return np.log(np.sum(counts * np.exp(bounds)) / np.sum(counts))
-
-
-def _without_total(bounds, counts):
-    return np.logaddexp.reduce(bounds + np.log(counts))
-
-
-def _divided_by_chunks(bounds, counts):
-    return np.logaddexp.reduce(bounds + np.log(counts)) - np.log(len(bounds))
 
 
 EXERCISES = [
@@ -412,53 +376,5 @@ EXERCISES = [
         "than its marginal. Independent latents leave no gap.",
         rtol=1e-3,
         atol=1e-4,
-    ),
-    Exercise(
-        id="02.5",
-        title="Too many samples for the memory",
-        oracle=_combine_oracle,
-        cases=_chunks,
-        misconceptions=[
-            Misconception(
-                "the mean of the bounds",
-                lambda bounds, counts: np.mean(bounds),
-                "yours is {yours}, the right one {right}: you averaged the bounds, logarithms, and all chunks alike. "
-                "Average the weights behind them, n exp(bound) for a chunk.",
-            ),
-            Misconception(
-                "the mean of the bounds, weighted by the counts",
-                lambda bounds, counts: np.average(bounds, weights=counts),
-                "yours is {yours}, below {right}: the counts are in the right place, but you averaged logarithms, and by "
-                "Jensen that is too little. Undo the logarithm first.",
-            ),
-            Misconception(
-                "all chunks count the same",
-                _log_mean_exp,
-                "yours is {yours} where {right} is right: you treat a chunk of one sample like a chunk of hundreds. Its "
-                "weights add up to n exp(bound).",
-            ),
-            Misconception(
-                "exponentiate, then average",
-                _overflowing,
-                "yours is {yours} where {right} is right: the formula is fine on paper, but exp(1000) is infinite and "
-                "exp(-1000) is zero in floating point. Use logsumexp.",
-            ),
-            Misconception(
-                "a sum of weights, not a mean",
-                _without_total,
-                "yours is {yours}, {right} is right: you added all weights up and forgot to divide by the number of all "
-                "samples.",
-            ),
-            Misconception(
-                "divided by the number of chunks",
-                _divided_by_chunks,
-                "yours is {yours}, {right} is right: you divided the sum of the weights by the number of chunks; it is "
-                "the number of samples that counts.",
-            ),
-        ],
-        notice="Chunks lose nothing: up to rounding, the result is the bound of all samples at once, so memory is no "
-        "excuse for a small K.",
-        rtol=1e-6,
-        atol=1e-3,
     ),
 ]

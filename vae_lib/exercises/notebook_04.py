@@ -115,45 +115,7 @@ def sampler_cases(rng):
     return [(rng.uniform(0.5, 2.0, (3, 2)), rng.uniform(0.5, 1.0, (3, 2)))]
 
 
-# 04.4: one bit
-
-
-def bit_by_listing(logits, costs_0, costs_1, baselines):
-    """List both outcomes; scores as central differences of the log probability."""
-    means, variances = [], []
-    for a, f0, f1, b in zip(logits, costs_0, costs_1, baselines, strict=True):
-
-        def probability(z, a=a):
-            return 1 / (1 + np.exp(-a)) if z else 1 / (1 + np.exp(a))
-
-        def score(z, a=a, probability=probability):
-            return (np.log(probability(z, a + 1e-5)) - np.log(probability(z, a - 1e-5))) / 2e-5
-
-        estimates = {z: (f - b) * score(z) for z, f in ((0, f0), (1, f1))}
-        mean = sum(probability(z) * estimates[z] for z in (0, 1))
-        means.append(mean)
-        variances.append(sum(probability(z) * (estimates[z] - mean) ** 2 for z in (0, 1)))
-    return np.array(means), np.array(variances)
-
-
-def bit_moments(score_1, score_0, centre=True, root=False, use_baseline=True):
-    def moments(logit, cost_0, cost_1, baseline):
-        p, b = 1 / (1 + np.exp(-logit)), baseline * use_baseline
-        one, zero = (cost_1 - b) * score_1(p), (cost_0 - b) * score_0(p)
-        mean = p * one + (1 - p) * zero
-        spread = p * one**2 + (1 - p) * zero**2 - centre * mean**2
-        return mean, np.sqrt(spread) if root else spread
-
-    return moments
-
-
-def bit_cases(rng):
-    return [
-        (rng.uniform(0.5, 2.0, n), rng.uniform(0, 2, n), rng.uniform(3, 6, n), rng.uniform(0.5, 2, n)) for n in (4, 1)
-    ]
-
-
-# 04.5: bits of a noisy logistic latent
+# 04.4: bits of a noisy logistic latent
 
 
 def noisy_bits_by_quadrature(z_noisy, mean, log_scale):
@@ -177,10 +139,19 @@ def logistic_density(z, mean, scale):
 
 
 def noisy_cases(rng):
-    return [
+    near = [
         (rng.normal(0, 2, (batch, dims)), rng.normal(size=dims), rng.uniform(-0.6, 0.8, dims))
         for batch, dims in ((3, 2), (1, 1), (5, 8))
     ]
+    mean, log_scale = rng.normal(size=2), rng.uniform(0.0, 0.8, 2)
+    far = np.array([[-14.0, 14.0], [-25.0, 25.0]]) * np.exp(log_scale) + mean
+    return [*near, (far, mean, log_scale)]
+
+
+def bits_by_sigmoids(z_noisy, mean, log_scale):
+    """As most would write it, in JAX's float32."""
+    upper, lower = (jax.nn.sigmoid((z_noisy + h - mean) * jnp.exp(-log_scale)) for h in (0.5, -0.5))
+    return -jnp.log2(upper - lower).sum(axis=-1)
 
 
 EXERCISES = [
@@ -203,6 +174,18 @@ EXERCISES = [
                 lambda u, m, s: scaled_logistic(1 - u, m, np.exp(s)),
                 "your z is {yours} where F(z) = u gives {right}: you have 1 - u in the place of u. By symmetry that "
                 "has the right distribution too, but it is not the solution of F(z) = u: yours falls when u grows.",
+            ),
+            Misconception(
+                "the mean comes first in the results",
+                lambda u, m, s: (np.ones_like(u), m + np.exp(s) * logit(u), np.exp(s) * logit(u)),
+                "the first result is {yours} where {right} is right: z comes first, then its derivative by the mean, "
+                "then by log_scale.",
+            ),
+            Misconception(
+                "the derivative by the mean is a derivative of the noise",
+                lambda u, m, s: (m + np.exp(s) * logit(u), 1 / (u * (1 - u)), np.exp(s) * logit(u)),
+                "z is right, but its derivative by the mean is {yours} where {right} is right: yours is the derivative "
+                "of ln(u / (1 - u)) by u. The noise does not depend on the parameters.",
             ),
             Misconception(
                 "log_scale is the scale",
@@ -253,6 +236,12 @@ EXERCISES = [
                 with_baseline(lambda costs: 0.0),
                 "{yours} where {right} is right: that is the plain mean of costs times scores. Unbiased, but no "
                 "baseline has been subtracted.",
+            ),
+            Misconception(
+                "everybody's baseline is the first cost",
+                with_baseline(lambda costs: costs[0]),
+                "{yours} where {right} is right: the first cost has been subtracted from all. The baseline of sample i is "
+                "the mean of all the other costs.",
             ),
             Misconception(
                 "a sum instead of a mean",
@@ -350,51 +339,6 @@ EXERCISES = [
     ),
     Exercise(
         id="04.4",
-        title="One bit, one baseline",
-        oracle=bit_by_listing,
-        cases=bit_cases,
-        misconceptions=[
-            Misconception(
-                "the second moment is the variance",
-                bit_moments(lambda p: 1 - p, lambda p: -p, centre=False),
-                "your mean is right; your variance {yours} is too large where {right} is right: it is the mean of "
-                "the square, from which the square of the mean is still to be subtracted.",
-            ),
-            Misconception(
-                "the derivative by p",
-                bit_moments(lambda p: 1 / p, lambda p: -1 / (1 - p)),
-                "{yours} where {right} is right (ratio {ratio}, which is 1 / (p (1 - p))): that is the derivative by "
-                "p. The parameter is the logit a, and dp / da = p (1 - p).",
-            ),
-            Misconception(
-                "only z = 1 has a score",
-                bit_moments(lambda p: 1 - p, lambda p: 0 * p),
-                "your mean is {yours} where {right} is right, and it moves with the baseline: the outcome 0 has a "
-                "score as well, because log(1 - p) also depends on a.",
-            ),
-            Misconception(
-                "the score is z",
-                bit_moments(lambda p: 1 + 0 * p, lambda p: 0 * p),
-                "your mean is {yours} where {right} is right: z is the derivative of z a, but log P(z) is "
-                "z a - log(1 + exp(a)), and its second part has a derivative too. Does your score average to zero?",
-            ),
-            Misconception(
-                "a standard deviation",
-                bit_moments(lambda p: 1 - p, lambda p: -p, root=True),
-                "your mean is right; {yours} is the square root of the variance {right}.",
-            ),
-            Misconception(
-                "the baseline does not matter",
-                bit_moments(lambda p: 1 - p, lambda p: -p, use_baseline=False),
-                "your mean is right, as the mean does not depend on the baseline; the variance does: {yours} is the "
-                "one without baseline, {right} the one with it.",
-            ),
-        ],
-        notice="with b = p f(0) + (1 - p) f(1), weights crossed, the variance is exactly zero. The average cost "
-        "p f(1) + (1 - p) f(0) does that only at p = 1/2.",
-    ),
-    Exercise(
-        id="04.5",
         title="Bits of a noisy logistic latent",
         oracle=noisy_bits_by_quadrature,
         cases=noisy_cases,
@@ -406,6 +350,33 @@ EXERCISES = [
                 lambda z, m, s: -np.log2(logistic_density(z, m, np.exp(s))).sum(axis=-1),
                 "{yours} where {right} is right: that is the density of z at the point. z + u has that density "
                 "averaged over the bin from z_noisy - 1/2 to z_noisy + 1/2, a difference of two values of F.",
+            ),
+            Misconception(
+                "a difference of two sigmoids is exact everywhere",
+                bits_by_sigmoids,
+                "right near the mean, but {yours} where {right} is right, far out on the right: there both values of F "
+                "are nearly 1 and float32 loses their difference. The density is symmetric: put -|z_noisy - mean| in, "
+                "where both are small.",
+            ),
+            Misconception(
+                "bits are log2 of the probability",
+                lambda z, m, s: np.log2(logistic_bin(z, m, np.exp(s))).sum(axis=-1),
+                "{yours} is {right} with its sign turned: a code length is minus the logarithm.",
+            ),
+            Misconception(
+                "dividing by exp(log_scale) is multiplying by it",
+                lambda z, m, s: -np.log2(np.maximum(logistic_bin(z, m, np.exp(-s)), 1e-300)).sum(axis=-1),
+                "{yours} where {right} is right: yours has the scale exp(-log_scale). F divides by the scale.",
+            ),
+            Misconception(
+                "the bin is one scale wide",
+                lambda z, m, s: (
+                    -np.log2(
+                        1 / (1 + np.exp(-(z - m) / np.exp(s) - 0.5)) - 1 / (1 + np.exp(-(z - m) / np.exp(s) + 0.5))
+                    ).sum(axis=-1)
+                ),
+                "{yours} where {right} is right: you added 1/2 after dividing by the scale, so your bin is one scale "
+                "wide. The noise is one wide whatever the scale: add 1/2 to z_noisy.",
             ),
             Misconception(
                 "nats",

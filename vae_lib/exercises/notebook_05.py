@@ -1,4 +1,4 @@
-"""Exercises of notebook 05: a gradient step in NNX, a stable log_std, one width for all, receptive fields, the gap.
+"""Exercises of notebook 05: a gradient step in NNX, a stable log_std, one width for all, receptive fields.
 
 The oracles use finite differences, float64 loops, searches and sets of pixels; none has the closed form that the
 learner derives.
@@ -66,12 +66,20 @@ def _descend_by_differences(model: _Line, loss: Callable, rate: float) -> float:
     return before
 
 
-def _step(sign: float = 1.0, kind: type = nnx.Param, put_back: bool = True, after: bool = False) -> Callable:
+def _step(
+    sign: float = 1.0,
+    kind: type = nnx.Param,
+    put_back: bool = True,
+    after: bool = False,
+    use_rate: bool = True,
+    keep: float = 1.0,
+) -> Callable:
     def descend(model, loss, rate):
         graph, state, rest = nnx.split(model, kind, ...)
         value, gradients = jax.value_and_grad(lambda state: loss(nnx.merge(graph, state, rest)))(state)
         if put_back:
-            nnx.update(model, jax.tree.map(lambda p, g: p - sign * rate * g, state, gradients))
+            size = sign * (rate if use_rate else 1.0)
+            nnx.update(model, jax.tree.map(lambda p, g: keep * p - size * g, state, gradients))
         return loss(model) if after else value
 
     return descend
@@ -107,6 +115,18 @@ DESCEND = Exercise(
             _step(after=True),
             "the parameters are right, but you return {yours}, the loss after the step; before it the loss was {right}. "
             "nnx.value_and_grad gives that one for free, without another pass through the model.",
+        ),
+        Misconception(
+            "the step is the gradient",
+            _step(use_rate=False),
+            "the loss is right, but a parameter went to {yours} instead of {right}: you subtracted the whole gradient. "
+            "The step is rate times gradient.",
+        ),
+        Misconception(
+            "nnx.update adds to the old values",
+            _step(keep=0.0),
+            "the loss is right, but a parameter is now {yours} where {right} is right: that is the step alone. "
+            "nnx.update replaces the old values: give it parameter minus step.",
         ),
     ],
     notice="an optimiser is this line with a memory: Adam keeps two running means for each parameter and divides by one.",
@@ -259,6 +279,24 @@ SHARED_WIDTH = Exercise(
             "your first log_std is {yours}, twice {right}: that is the log variance.",
         ),
         Misconception(
+            "the log_std is half the log precision",
+            _shared(lambda p: 0.5 * jnp.log(jnp.mean(p, axis=0))),
+            "your first log_std is {yours}, {right} with its sign turned: a precision is 1 / s^2, so log s is minus half "
+            "its logarithm.",
+        ),
+        Misconception(
+            "the half is not needed in the price",
+            _shared(_right_width, lambda price, latents: 2 * price),
+            "the widths are right; your price is {yours}, twice {right}: look for a missing 1/2. A log variance is two log "
+            "standard deviations.",
+        ),
+        Misconception(
+            "the price is what the mean image pays",
+            _shared(_right_width, lambda price, latents: -price),
+            "the widths are right; your price is {yours}, {right} with its sign turned: sharing cannot save anything. By "
+            "Jensen the mean of the logarithms is at most the logarithm of the mean.",
+        ),
+        Misconception(
             "the price is a mean over the latents",
             _shared(_right_width, lambda price, latents: price / latents),
             "the widths are right; your price is {yours} where {right} is right: the latents' prices add up, so sum over "
@@ -294,6 +332,13 @@ def _forwards(kernels: list[int], strides: list[int], minus: int = 1, own: bool 
     for kernel, stride in zip(kernels, strides, strict=True):
         width += (kernel - minus) * apart * (stride if own else 1)
         apart *= stride
+    return width
+
+
+def _backwards(kernels: list[int], strides: list[int]) -> int:
+    width = 1
+    for kernel, stride in zip(kernels[::-1], strides[::-1], strict=True):
+        width = width * stride + kernel
     return width
 
 
@@ -334,6 +379,12 @@ FIELD = Exercise(
             "there, not kernel.",
         ),
         Misconception(
+            "each further output adds a whole kernel's step",
+            lambda kernels, strides: _backwards(kernels, strides),
+            "yours is {yours} where {right} is right: width units span (width - 1) strides and one kernel, and you took "
+            "width strides. The first window needs no stride.",
+        ),
+        Misconception(
             "windows multiply",
             lambda kernels, strides: math.prod(kernels),
             "yours is {yours} where {right} is right: windows would multiply if they did not overlap, that is, if each "
@@ -343,102 +394,4 @@ FIELD = Exercise(
     notice="depth adds, stride multiplies: that is why encoders have strides, and why two layers of 4x4 see 10 pixels.",
 )
 
-
-# 05.5
-
-
-def _kl_to_posterior(offset: np.ndarray, log_std: np.ndarray, precision: np.ndarray) -> float:
-    """KL in nats from one diagonal q to the posterior, up to the log determinant of the precision."""
-    variance = np.exp(2 * log_std)
-    return 0.5 * (float(np.diag(precision) @ variance) + float(offset @ precision @ offset)) - float(log_std.sum())
-
-
-def _bits_by_newton(mean, log_std, true_mean, precision) -> float:
-    """What each image would save, with the best widths found by Newton's method on the KL."""
-    mean, log_std, true_mean, precision = (np.asarray(a, np.float64) for a in (mean, log_std, true_mean, precision))
-    best = np.zeros(mean.shape[1]) - 4.0
-    for _ in range(200):
-        pull = np.diag(precision) * np.exp(2 * best)
-        best = best - np.clip((pull - 1) / (2 * pull), -1, 1)
-    nats = 0.0
-    for m, s, t in zip(mean, log_std, true_mean, strict=True):
-        nats += _kl_to_posterior(m - t, s, precision) - _kl_to_posterior(0 * t, best, precision)
-    return nats / LN2
-
-
-def _saved(mean, log_std, true_mean, precision, *, matrix=None, widths=None):
-    """The right formula with another matrix for the means, or other diagonal precisions for the widths."""
-    offset = mean - true_mean
-    r = (jnp.diag(precision) if widths is None else widths(precision)) * jnp.exp(2 * log_std)
-    precision = precision if matrix is None else matrix(precision)
-    return 0.5 * (jnp.sum((offset @ precision) * offset) + jnp.sum(r - 1 - jnp.log(r))) / LN2
-
-
-def _to_the_posterior(mean, log_std, true_mean, precision):
-    approximation = 0.5 * (jnp.sum(jnp.log(jnp.diag(precision))) - jnp.linalg.slogdet(precision)[1]) / LN2
-    return _saved(mean, log_std, true_mean, precision) + len(mean) * approximation
-
-
-def _bills(rng: np.random.Generator) -> list[tuple]:
-    cases = []
-    for images, latents in ((1, 2), (5, 3), (4, 6)):
-        mixing = rng.normal(size=(latents, latents)) + np.eye(latents)
-        true_mean = rng.normal(size=(images, latents))
-        mean = true_mean + 0.3 * rng.normal(size=true_mean.shape)
-        log_std = rng.uniform(-1.5, 0.2, true_mean.shape)
-        precision = np.eye(latents) + 2 * mixing.T @ mixing
-        cases.append(tuple(a.astype(np.float32) for a in (mean, log_std, true_mean, precision)))
-    return cases
-
-
-BILL = Exercise(
-    id="05.5",
-    title="The bill, exactly",
-    oracle=_bits_by_newton,
-    cases=_bills,
-    misconceptions=[
-        Misconception(
-            "the whole gap to the true posterior can be saved",
-            _to_the_posterior,
-            "yours is {yours} where {right} is right: yours is the KL to the true posterior itself. A part of it no "
-            "diagonal q can save; subtract the KL of the best one.",
-        ),
-        Misconception(
-            "the best widths are the posterior's marginal widths",
-            lambda *a: _saved(*a, widths=lambda p: 1 / jnp.diag(jnp.linalg.inv(p))),
-            "yours is {yours} where {right} is right: you compare with widths from the diagonal of the covariance. The "
-            "best q for KL(q, posterior) takes the diagonal of the precision, and is narrower.",
-        ),
-        Misconception(
-            "only the precision's diagonal matters for the means too",
-            lambda *a: _saved(*a, matrix=lambda p: jnp.diag(jnp.diag(p))),
-            "yours is {yours} where {right} is right: you have priced the means with the diagonal of the precision alone. "
-            "The errors of two latents are charged together: (m - mu) P (m - mu).",
-        ),
-        Misconception(
-            "a KL is in bits",
-            lambda *a: _saved(*a) * LN2,
-            "yours is {yours} where {right} is right, 0.6931 of it: these are nats.",
-        ),
-        Misconception(
-            "a file holds the mean image",
-            lambda *a: _saved(*a) / len(a[0]),
-            "yours is {yours} where {right} is right: yours is the mean over the images. A file holds all of them: sum.",
-        ),
-        Misconception(
-            "the widths are right anyway",
-            lambda mean, log_std, true_mean, precision: (
-                0.5 * jnp.sum(((mean - true_mean) @ precision) * (mean - true_mean)) / LN2
-            ),
-            "yours is {yours} where {right} is right: you have charged for the means only. A wrong width costs "
-            "(r - 1 - log r) / 2 nats with r = P_jj s_j^2.",
-        ),
-    ],
-    notice="the posterior's determinant has dropped out: what an encoder wastes can be measured without knowing the "
-    "evidence, if only the best q can be found. That is what climbing does when there is no formula.",
-    rtol=1e-3,
-    atol=1e-4,
-)
-
-
-EXERCISES = [DESCEND, LOG_STD, SHARED_WIDTH, FIELD, BILL]
+EXERCISES = [DESCEND, LOG_STD, SHARED_WIDTH, FIELD]

@@ -1,4 +1,4 @@
-"""Exercises of notebook 06: the best Gaussian, a silent sigma, a discretised Laplace, a mixture's price, painting.
+"""Exercises of notebook 06: the best Gaussian, a silent sigma, a discretised Laplace, painting.
 
 The oracles are searches, loops and sums over cases; none uses the form that the learner derives.
 """
@@ -179,21 +179,36 @@ def _laplace_cases(rng: np.random.Generator) -> list[tuple]:
     near = x_uint8 + rng.uniform(-20, 20, 40)
     x_uint8[:4], near[:4] = [0, 0, 255, 255], [-5.0, 12.0, 240.0, 262.0]
     far = np.array([230, 20, 255, 0], np.uint8), np.array([50.0, 200.0, 30.0, 250.0]), np.array([4.0, 4.0, 4.0, 5.0])
-    return [(x_uint8, near, rng.uniform(0.5, 12, 40)), far]
+    farther = (*far[:2], np.array([0.17, 0.16, 0.2, 0.22]))  # a thousand scales away, where even exp(t) is 0
+    return [(x_uint8, near, rng.uniform(0.5, 12, 40)), far, farther]
 
 
 def _laplace_cdf(t):
     return np.where(t < 0, 0.5 * np.exp(np.minimum(t, 0)), 1 - 0.5 * np.exp(-np.maximum(t, 0)))
 
 
-def _laplace(x_uint8, mean, scale, half=0.5, open_ends=True):
+def _laplace_ends(x_uint8, mean, scale, half=0.5, open_ends=True):
+    """The bin's two ends in scales, moved to the side of the mean where F is small."""
     level = np.asarray(x_uint8, float)
     lower, upper = (level - half - mean) / scale, (level + half - mean) / scale
     if open_ends:
         lower, upper = np.where(level == 0, -np.inf, lower), np.where(level == 255, np.inf, upper)
     mirror = lower + upper > 0
-    lower, upper = np.where(mirror, -upper, lower), np.where(mirror, -lower, upper)
-    return np.log(_laplace_cdf(upper) - _laplace_cdf(lower))
+    return np.where(mirror, -upper, lower), np.where(mirror, -lower, upper)
+
+
+def _laplace(x_uint8, mean, scale, half=0.5, open_ends=True):
+    lower, upper = _laplace_ends(x_uint8, mean, scale, half, open_ends)
+    left = np.minimum(upper, 0)
+    beside = left - LN2 + np.log(-np.expm1(np.minimum(lower - left, -1e-9)))
+    around = np.log(1 - 0.5 * np.exp(-np.maximum(upper, 0)) - 0.5 * np.exp(np.minimum(lower, 0)))
+    return np.where(upper <= 0, beside, around)
+
+
+def _laplace_mirrored(x_uint8, mean, scale):
+    lower, upper = _laplace_ends(x_uint8, mean, scale)
+    with np.errstate(divide="ignore"):
+        return np.log(_laplace_cdf(upper) - _laplace_cdf(lower))
 
 
 def _laplace_straight(x_uint8, mean, scale):
@@ -235,6 +250,12 @@ LAPLACE = Exercise(
             "both ends and the difference is lost: use the symmetry, and compute on the side where F is small.",
         ),
         Misconception(
+            "on the side where F is small, its difference is always there",
+            _laplace_mirrored,
+            "near the mean and in both tails you are right; a thousand scales away yours is {yours} where {right} is right. "
+            "There exp itself is 0: take the larger exponent out of the logarithm before you compute.",
+        ),
+        Misconception(
             "a log probability is a price in bits",
             lambda x, mean, scale: -_laplace(x, mean, scale) / LN2,
             "yours is {yours} where {right} is right: yours are bits, minus the logarithm to base 2; the docstring asks "
@@ -247,84 +268,6 @@ LAPLACE = Exercise(
 
 
 # 06.4
-
-
-def _mixture_price_by_loop(logits: np.ndarray, log_probs: np.ndarray) -> np.ndarray:
-    """Entry by entry, with everything relative to the likeliest term."""
-    bits = np.empty(np.shape(log_probs)[1:])
-    for place in np.ndindex(bits.shape):
-        own = [float(v) for v in np.asarray(logits)[(slice(None), *place)]]
-        terms = [own[k] + float(np.asarray(log_probs)[(k, *place)]) for k in range(len(own))]
-        top, norm = max(terms), math.log(sum(math.exp(v - max(own)) for v in own)) + max(own)
-        bits[place] = -(top + math.log(sum(math.exp(t - top) for t in terms)) - norm) / LN2
-    return bits
-
-
-def _mixture_cases(rng: np.random.Generator) -> list[tuple]:
-    def draw(*shape):
-        return rng.normal(0.5, 1.2, shape), -rng.uniform(0.5, 12, shape)
-
-    logits, impossible = draw(3, 4)
-    return [draw(5, 6), draw(2, 3, 4), (logits, impossible - 2000)]
-
-
-def _weights(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits - np.max(logits, axis=0))
-    return shifted / shifted.sum(axis=0)
-
-
-def _log_sum(terms: np.ndarray) -> np.ndarray:
-    top = np.max(terms, axis=0)
-    return top + np.log(np.sum(np.exp(terms - top), axis=0))
-
-
-def _mixture_underflow(logits: np.ndarray, log_probs: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore"):
-        return -np.log2(np.sum(_weights(logits) * np.exp(log_probs), axis=0))
-
-
-MIXTURE = Exercise(
-    id="06.4",
-    title="Mix before you take the logarithm",
-    oracle=_mixture_price_by_loop,
-    cases=_mixture_cases,
-    misconceptions=[
-        Misconception(
-            "a mixture's price is the average of its components' prices",
-            lambda logits, log_probs: -np.sum(_weights(logits) * log_probs, axis=0) / LN2,
-            "yours is {yours} bits where {right} is right. You averaged the prices; the mixture averages the "
-            "probabilities, and the logarithm comes afterwards.",
-        ),
-        Misconception(
-            "exp(logits) are the weights",
-            lambda logits, log_probs: -_log_sum(logits + log_probs) / LN2,
-            "yours is {yours} bits where {right} is right: exp of the logits does not sum to 1, so your mixture is no "
-            "distribution. Normalise over the components (axis 0).",
-        ),
-        Misconception(
-            "all components weigh the same",
-            lambda logits, log_probs: -(_log_sum(np.asarray(log_probs)) - np.log(len(logits))) / LN2,
-            "yours is {yours} bits where {right} is right: that is the price when all components have the same weight; "
-            "the logits are not used.",
-        ),
-        Misconception(
-            "exp, sum, log is safe",
-            _mixture_underflow,
-            "for ordinary symbols you are right; where all components find it nearly impossible yours is {yours} where "
-            "{right} is right: exp(-2000) is 0 in floating point. Take the largest exponent out of the sum first.",
-        ),
-        Misconception(
-            "the natural logarithm counts bits",
-            lambda logits, log_probs: -_log_sum(np.log(_weights(logits)) + log_probs),
-            "yours is {yours}, 0.693 times {right}: these are nats.",
-        ),
-    ],
-    notice="a mixture never costs more than its best component plus the price of naming it, -log2 of its weight; "
-    "usually less. That saving is what bits-back coding will turn into a method in notebook 09.",
-)
-
-
-# 06.5
 
 
 def _paint_by_gathering(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
@@ -360,7 +303,7 @@ def _paint_cases(rng: np.random.Generator) -> list[tuple]:
 
 
 PAINT = Exercise(
-    id="06.5",
+    id="06.4",
     title="Paint by hand",
     oracle=_paint_by_gathering,
     cases=_paint_cases,
@@ -401,4 +344,4 @@ PAINT = Exercise(
 )
 
 
-EXERCISES = [BEST_GAUSSIAN, SILENT_SIGMA, LAPLACE, MIXTURE, PAINT]
+EXERCISES = [BEST_GAUSSIAN, SILENT_SIGMA, LAPLACE, PAINT]

@@ -1,10 +1,10 @@
-"""Exercises of notebook 07: a weight that comes and goes, Adam, early stopping, luck, the loss for black and white.
+"""Exercises of notebook 07: a weight that comes and goes, Adam, luck, the loss for black and white.
 
 The oracles are plain loops over single numbers.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -45,6 +45,11 @@ CYCLE = Exercise(
             "rests at 1.",
         ),
         Misconception(
+            "// divides",
+            lambda step, period: float(2 * (step % period) // period),
+            "yours is {yours} where {right} is right: // rounds the quotient down to a whole number, so nothing rises. Use /.",
+        ),
+        Misconception(
             "what rises must sink",
             lambda step, period: 1 - abs(2 * (step % period) / period - 1),
             "the rise is right; then yours is {yours} where {right} is right: in the second half the weight rests at 1, "
@@ -63,7 +68,7 @@ CYCLE = Exercise(
             "with each period.",
         ),
     ],
-    notice="the weight ends at 1, so the last steps minimise a code length; whatever the road, the toll is the same.",
+    notice="the weight ends at 1, so the last steps minimise a code length, and the final loss is a number of bits.",
 )
 
 
@@ -132,6 +137,12 @@ ADAM = Exercise(
             "mean square.",
         ),
         Misconception(
+            "the corrected means are the running means",
+            lambda g, learning_rate: _fed_back(g, learning_rate),
+            "the first move is right; then yours is {yours} where {right} is right: the correction is for the move only. Keep m and v "
+            "themselves, uncorrected, for the next step.",
+        ),
+        Misconception(
             "the two memories are swapped",
             lambda g, learning_rate: _swapped(g, learning_rate),
             "the first move is right; then yours is {yours} where {right} is right: 0.9 is the memory of the gradients, 0.999 "
@@ -141,6 +152,16 @@ ADAM = Exercise(
     notice="the first move is the learning rate times the gradient's sign, whatever its size. So a loss 784 times smaller "
     "trains the same net, and a silent beta does not show in how fast it learns.",
 )
+
+
+def _fed_back(gradients: np.ndarray, learning_rate: float) -> np.ndarray:
+    change = np.zeros(gradients.shape[1])
+    first, second = change.copy(), change.copy()
+    for t, g in enumerate(np.asarray(gradients, dtype=np.float64), start=1):
+        first = (B1 * first + (1 - B1) * g) / (1 - B1**t)
+        second = (B2 * second + (1 - B2) * g**2) / (1 - B2**t)
+        change -= learning_rate * first / (np.sqrt(second) + EPSILON)
+    return change
 
 
 def _swapped(gradients: np.ndarray, learning_rate: float) -> np.ndarray:
@@ -154,118 +175,6 @@ def _swapped(gradients: np.ndarray, learning_rate: float) -> np.ndarray:
 
 
 # 07.3
-
-
-def _stopping_oracle(bits: Sequence[float], patience: int) -> int:
-    best, waited = 0, 0
-    for i in range(1, len(bits)):
-        if bits[i] < bits[best]:
-            best, waited = i, 0
-        else:
-            waited += 1
-        if waited == patience:
-            break
-    return best
-
-
-def _stopped_at(bits: Sequence[float], patience: int) -> int:
-    best = 0
-    for i in range(len(bits)):
-        best = i if bits[i] < bits[best] else best
-        if i - best == patience:
-            return i
-    return len(bits) - 1
-
-
-def _rises_in_a_row(bits: Sequence[float], patience: int) -> int:
-    """Compares with the record before instead of with the best."""
-    rises, seen = 0, len(bits)
-    for i in range(1, len(bits)):
-        rises = rises + 1 if bits[i] >= bits[i - 1] else 0
-        if rises == patience:
-            seen = i + 1
-            break
-    return int(np.argmin(bits[:seen]))
-
-
-def _never_reset(bits: Sequence[float], patience: int) -> int:
-    best, waited = 0, 0
-    for i in range(1, len(bits)):
-        if bits[i] < bits[best]:
-            best = i
-        else:
-            waited += 1
-        if waited == patience:
-            break
-    return best
-
-
-def _first_worse(bits: Sequence[float], patience: int) -> int:
-    return next((i for i in range(len(bits) - 1) if bits[i + 1] >= bits[i]), len(bits) - 1)
-
-
-# Stops, recovers too late; zigzags without a new best; recovers in time, twice; falls to the end.
-RECORDS = (
-    ([5.0, 4.2, 3.9, 4.1, 4.3, 4.4, 3.5, 3.4], 3),
-    ([5.0, 4.0, 4.4, 4.2, 4.5, 4.3, 4.6, 3.0], 3),
-    ([5.0, 4.6, 4.7, 4.5, 4.6, 4.4, 4.5, 4.1, 4.2, 4.0, 4.3], 2),
-    ([5.0, 4.5, 4.0, 3.8], 2),
-)
-
-
-def _records(rng: np.random.Generator) -> list[tuple[list[float], int]]:
-    walks = (6 + np.cumsum(rng.normal(-0.02, 0.2, 25)) for _ in range(4))
-    return [*RECORDS, *(([round(float(b), 3) for b in walk], int(rng.integers(2, 5))) for walk in walks)]
-
-
-STOPPING = Exercise(
-    id="07.3",
-    title="Which weights to keep?",
-    oracle=_stopping_oracle,
-    cases=_records,
-    misconceptions=[
-        Misconception(
-            "keep the weights that one stopped with",
-            _stopped_at,
-            "you keep record {yours}, where training stopped; the best record by then was {right}. The weights since have only "
-            "been waiting.",
-        ),
-        Misconception(
-            "one may look at what comes after the stop",
-            lambda bits, patience: int(np.argmin(bits)),
-            "you keep record {yours}, the best of all, instead of {right}: but by then training had stopped for want of patience, and "
-            "that record was never made.",
-        ),
-        Misconception(
-            "the first rise ends it",
-            _first_worse,
-            "you keep record {yours} where {right} is right: you stop at the first record that is not better than the one before. "
-            "Held-out bits are noisy; that is what patience is for.",
-        ),
-        Misconception(
-            "a record is compared with the one before it",
-            _rises_in_a_row,
-            "you keep record {yours} where {right} is right: you count rises in a row. What counts is how long ago the *best* record "
-            "was; a zigzag above it is no progress.",
-        ),
-        Misconception(
-            "patience is never given back",
-            _never_reset,
-            "you keep record {yours} where {right} is right: a new best record must set the count of records without progress "
-            "back to zero.",
-        ),
-        Misconception(
-            "records are counted from one",
-            lambda bits, patience: _stopping_oracle(bits, patience) + 1,
-            "yours is {yours} where {right} is right: one too many. Indices count from 0.",
-        ),
-    ],
-    notice="the record is chosen by the held-out images, so its held-out figure flatters it a little. That is why the test set "
-    "waits until everything has been chosen.",
-)
-
-
-# 07.4
 
 
 def _paired_oracle(bits_a: np.ndarray, bits_b: np.ndarray) -> tuple[float, float]:
@@ -283,7 +192,7 @@ def _two_models(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarra
 
 
 PAIRED = Exercise(
-    id="07.4",
+    id="07.3",
     title="Better, or lucky?",
     oracle=_paired_oracle,
     cases=lambda rng: [_two_models(rng, n) for n in (12, 30)],
@@ -315,6 +224,17 @@ PAIRED = Exercise(
             "its standard deviation with the root.",
         ),
         Misconception(
+            "NumPy's std divides by n - 1",
+            lambda a, b: (float(np.mean(a - b)), float(np.std(a - b) / np.sqrt(len(a)))),
+            "your mean is right; your error is {yours} where {right} is right (ratio {ratio}): NumPy divides by n unless you say ddof=1.",
+        ),
+        Misconception(
+            "n - 1 belongs under the root of the standard error too",
+            lambda a, b: (float(np.mean(a - b)), float(np.std(a - b, ddof=1) / np.sqrt(len(a) - 1))),
+            "your mean is right; your error is {yours} where {right} is right (ratio {ratio}): n - 1 belongs in the variance only. The "
+            "mean is over n images, so divide by the root of n.",
+        ),
+        Misconception(
             "b minus a",
             lambda a, b: (float(np.mean(b - a)), float(np.std(b - a, ddof=1) / np.sqrt(len(a)))),
             "your mean is {yours} where {right} is right: turned around. Asked for is what a costs more than b.",
@@ -334,7 +254,7 @@ PAIRED = Exercise(
 )
 
 
-# 07.5
+# 07.4
 
 
 def _loss_oracle(x, posterior_mean, posterior_log_std, epsilon, decode) -> float:
@@ -378,10 +298,15 @@ def _wrong_loss(combine: Callable[[np.ndarray, np.ndarray], float], **options) -
     return wrong
 
 
+def _white_only(x, mean, log_std, epsilon, decode) -> float:
+    distortion, rate = _terms(x, mean, log_std, epsilon, decode)
+    return float((np.sum(x * distortion) + rate.sum()) / x.size / LN2)
+
+
 LN2 = math.log(2)
 
 BLACK_AND_WHITE = Exercise(
-    id="07.5",
+    id="07.4",
     title="The whole loss, for black and white",
     oracle=_loss_oracle,
     cases=lambda rng: [_binary_case(rng, 4, 9, 2), _binary_case(rng, 3, 16, 5)],
@@ -426,6 +351,11 @@ BLACK_AND_WHITE = Exercise(
             "yours is {yours} where {right} is right (ratio {ratio}, the number of images): you added up the batch; take its mean.",
         ),
         Misconception(
+            "only white pixels have a price",
+            lambda x, mean, log_std, epsilon, decode: _white_only(x, mean, log_std, epsilon, decode),
+            "yours is {yours} where {right} is right: x log p is the price of the white pixels. A black pixel costs -log(1 - p).",
+        ),
+        Misconception(
             "the reconstruction is all",
             _wrong_loss(lambda d, r: d.mean() / LN2),
             "yours is {yours} where {right} is right: the pixels alone. The latent has to be sent as well.",
@@ -436,4 +366,4 @@ BLACK_AND_WHITE = Exercise(
 )
 
 
-EXERCISES = [CYCLE, ADAM, STOPPING, PAIRED, BLACK_AND_WHITE]
+EXERCISES = [CYCLE, ADAM, PAIRED, BLACK_AND_WHITE]

@@ -1,4 +1,4 @@
-"""Exercises of notebook 08: effective latents, the refund, the best model for a beta, a rotation, a door for strangers.
+"""Exercises of notebook 08: effective latents, the refund, the best model for a beta, a door for strangers.
 
 The oracles are plain loops, or take another road to the same number.
 """
@@ -99,7 +99,7 @@ def _refund(
 
 REFUND = Exercise(
     id="08.2",
-    title="The refund",
+    title="What comes back",
     oracle=_refund_oracle,
     cases=lambda rng: [
         (rng.uniform(-2.5, -0.2, (6, 3)).astype(np.float32), 2.0**-6),
@@ -279,88 +279,6 @@ HULL = Exercise(
 # 08.4
 
 
-def _rotation_oracle(z: np.ndarray, z_other: np.ndarray) -> np.ndarray:
-    """Polar factor of the cross-covariance by Newton's iteration: no singular value decomposition."""
-    q = np.asarray(z_other, np.float64).T @ np.asarray(z, np.float64)
-    q /= np.linalg.norm(q) / math.sqrt(len(q))
-    for _ in range(60):
-        q = 0.5 * (q + np.linalg.inv(q).T)
-    return q
-
-
-def _by_svd(z: np.ndarray, z_other: np.ndarray) -> np.ndarray:
-    u, _, vt = np.linalg.svd(np.asarray(z_other, np.float64).T @ np.asarray(z, np.float64))
-    return u @ vt
-
-
-def _least_squares(z: np.ndarray, z_other: np.ndarray) -> np.ndarray:
-    return np.linalg.lstsq(np.asarray(z, np.float64), np.asarray(z_other, np.float64), rcond=None)[0].T
-
-
-def _pairing(z: np.ndarray, z_other: np.ndarray) -> np.ndarray:
-    """Each new latent is the old one that it is most correlated with."""
-    correlation = np.asarray(z_other, np.float64).T @ np.asarray(z, np.float64)
-    best = np.argmax(np.abs(correlation), axis=1)
-    q = np.zeros_like(correlation)
-    q[np.arange(len(q)), best] = np.sign(correlation[np.arange(len(q)), best])
-    return q
-
-
-def _turned(rng: np.random.Generator, images: int, latent_dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Latents of unequal spread, and the same ones rotated and blurred."""
-    z = rng.normal(0, 1, (images, latent_dim)) * rng.uniform(0.3, 1.5, latent_dim)
-    q, _ = np.linalg.qr(rng.normal(0, 1, (latent_dim, latent_dim)))
-    return z, z @ q.T + rng.normal(0, 0.25, z.shape)
-
-
-ROTATION = Exercise(
-    id="08.4",
-    title="Same space, other axes",
-    oracle=_rotation_oracle,
-    cases=lambda rng: [_turned(rng, images, latent_dim) for images, latent_dim in ((40, 2), (60, 3), (90, 5))],
-    misconceptions=[
-        Misconception(
-            "the rotation goes the other way",
-            lambda z, z_other: _by_svd(z, z_other).T,
-            "yours is {yours} where {right} is right: yours is the transpose, which leads from the other model's latents back. Each *row* z "
-            "is to become Q z.",
-        ),
-        Misconception(
-            "least squares gives a rotation",
-            _least_squares,
-            "yours is {yours} where {right} is right: yours fits best of all matrices, but it also stretches: Q times its transpose is not 1. "
-            "Under it a standard normal does not stay one.",
-        ),
-        Misconception(
-            "least squares gives a rotation, and its transpose is the one wanted",
-            lambda z, z_other: _least_squares(z, z_other).T,
-            "yours is {yours} where {right} is right: that is the matrix of `lstsq`, which multiplies rows from the right, and which also "
-            "stretches. Asked for is an orthogonal Q with Q z for each row z.",
-        ),
-        Misconception(
-            "each latent has one counterpart",
-            _pairing,
-            "yours is {yours} where {right} is right: you paired each latent with the one it resembles most. After a rotation each is a "
-            "mixture of all.",
-        ),
-        Misconception(
-            "the axes of the one are sorted like those of the other",
-            lambda z, z_other: (
-                np.linalg.svd(np.asarray(z_other, np.float64), full_matrices=False)[2].T
-                @ np.linalg.svd(np.asarray(z, np.float64), full_matrices=False)[2]
-            ),
-            "yours is {yours} where {right} is right: you turned the principal axes of the one into those of the other, the largest into the "
-            "largest. Their signs are arbitrary, and you know more than that: which row belongs to which.",
-        ),
-    ],
-    notice="if two trainings gave the same latent space up to its axes, this would map the one onto the other at no change in prior or code "
-    "length. Try it on two of your own runs: what does not fit is more than axes.",
-)
-
-
-# 08.5
-
-
 def _door_oracle(model_bits: np.ndarray, raw_bits: float, strangers: float) -> float:
     total = 0.0
     for bits in np.asarray(model_bits, np.float64).tolist():
@@ -385,7 +303,7 @@ def _door(
 
 
 DOOR = Exercise(
-    id="08.5",
+    id="08.4",
     title="A door for strangers",
     oracle=_door_oracle,
     cases=lambda rng: [
@@ -441,4 +359,4 @@ DOOR = Exercise(
 )
 
 
-EXERCISES = [EFFECTIVE, REFUND, HULL, ROTATION, DOOR]
+EXERCISES = [EFFECTIVE, REFUND, HULL, DOOR]

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 
-from vae_lib.entropy_coding import Codec, Message, from_bytes, integer_table, table_codec, to_bytes
+from vae_lib.bits_back import Codec, table_codec
+from vae_lib.entropy_coding import Message, from_bytes, integer_table, to_bytes
 from vae_lib.exercises.engine import Exercise, Misconception
 
-# 09.1
+# 09.2
 
 
 def _bills(rng: np.random.Generator) -> list[tuple]:
@@ -28,7 +29,7 @@ def _predicted(nats: np.ndarray, lanes: int, initial_bits: float, header_bytes: 
 
 
 PREDICT = Exercise(
-    id="09.1",
+    id="09.2",
     title="Predict the file",
     cases=_bills,
     oracle=_predicted,
@@ -79,7 +80,7 @@ PREDICT = Exercise(
 )
 
 
-# 09.2 and 09.4: small models with tables
+# 09.1 and 09.4: small models with tables
 
 
 def _message(rng: np.random.Generator) -> Message:
@@ -174,7 +175,7 @@ def _given_to_the_prior(message, label, prior, likelihood, posterior):
 
 
 LABELLED = Exercise(
-    id="09.2",
+    id="09.1",
     title="The decoder that came back wrong",
     cases=_labelled_cases,
     oracle=_pop_labelled,
@@ -345,7 +346,7 @@ def _no_refund_above(message, x, prior2, prior1, likelihood, posterior1, posteri
 
 STOREYS = Exercise(
     id="09.4",
-    title="Two storeys",
+    title="Two latents",
     cases=_storey_cases,
     oracle=_two_storeys,
     probe=_push_run,
@@ -379,4 +380,4 @@ STOREYS = Exercise(
 )
 
 
-EXERCISES = [PREDICT, LABELLED, INITIAL, STOREYS]
+EXERCISES = [LABELLED, PREDICT, INITIAL, STOREYS]

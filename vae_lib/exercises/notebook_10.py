@@ -1,10 +1,9 @@
-"""Exercises of notebook 10: the water level, where zero ends, another paper's lambda, prediction, dither.
+"""Exercises of notebook 10: the water level, where zero ends, another paper's lambda, prediction.
 
 The oracles search, loop or differentiate numerically where the solutions have a formula.
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -266,60 +265,4 @@ PREDICTION = Exercise(
 )
 
 
-# 10.5
-
-
-def _dither_oracle(y: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    symbols = np.array([math.floor(a + b + 0.5) for a, b in zip(y.tolist(), u.tolist(), strict=True)])
-    return symbols, np.array([k - b for k, b in zip(symbols.tolist(), u.tolist(), strict=True)])
-
-
-def _wrong_dither(symbols: Callable, y_hat: Callable) -> Callable:
-    """A wrong answer made of its two lines: symbols from (y, u), y_hat from (symbols, u)."""
-
-    def wrong(y: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        k = symbols(y, u)
-        return k, y_hat(k, u)
-
-    return wrong
-
-
-DITHER = Exercise(
-    id="10.5",
-    title="Noise in the file",
-    oracle=_dither_oracle,
-    cases=lambda rng: [(rng.normal(0, spread, 12), rng.uniform(-0.5, 0.5, 12)) for spread in (0.3, 3.0)],
-    misconceptions=[
-        Misconception(
-            "the receiver need not know the noise",
-            _wrong_dither(lambda y, u: np.rint(y + u), lambda k, u: k),
-            "yours is {yours} where {right} is right: the noise that the sender added is still in it. The receiver draws the same u "
-            "from the same key, and takes it off.",
-        ),
-        Misconception(
-            "noise is added on both sides",
-            _wrong_dither(lambda y, u: np.rint(y + u), lambda k, u: k + u),
-            "yours is {yours} where {right} is right: the receiver adds the noise once more instead of taking it off, so it errs by up to a step and a half.",
-        ),
-        Misconception(
-            "noise is for training; a file has rounding",
-            _wrong_dither(lambda y, u: np.rint(y), lambda k, u: k),
-            "yours is {yours} where {right} is right: that is plain rounding, u does not occur in it.",
-        ),
-        Misconception(
-            "only the receiver adds noise",
-            _wrong_dither(lambda y, u: np.rint(y), lambda k, u: k - u),
-            "yours is {yours} where {right} is right: noise taken off that was never put on is just more error. The sender adds u before it rounds.",
-        ),
-        Misconception(
-            "y + u can be sent",
-            _wrong_dither(lambda y, u: y + u, lambda k, u: k - u),
-            "yours is {yours} where {right} is right: a symbol must be a whole number, or there is no table to code it with. Round y + u.",
-        ),
-    ],
-    notice="y_hat - y is uniform on half a step either way *whatever y is*, independent of it: the training's noise, exactly, in a real file. "
-    "What training measures is then what is paid; but at low rates rounding is cheaper than noise, so codecs round.",
-)
-
-
-EXERCISES = [WATER, ZERO, LMBDA, PREDICTION, DITHER]
+EXERCISES = [WATER, ZERO, LMBDA, PREDICTION]

@@ -1,4 +1,4 @@
-"""Exercises of notebook 12: salvage, a bound on sums, freezing a layer, the decoder's order, the dead zone.
+"""Exercises of notebook 12: salvage, a bound on sums, freezing a layer, the decoder's order, the tiles of a window.
 
 The oracles try everything (subsets, thresholds) or take another road to the same bytes.
 """
@@ -419,80 +419,119 @@ SECTION_OF = Exercise(
 # 12.5
 
 
-def _prices(rng: np.random.Generator) -> list[tuple]:
-    shape = (7,)
-    bits_0 = rng.uniform(0.02, 1.5, shape)
-    return [
-        (0.03, 6.0, 8.0, 0.0),
-        (0.05, 5.0, 10.0, 0.12),
-        (bits_0, bits_0 + rng.uniform(0.5, 6, shape), rng.uniform(4, 20, shape), rng.uniform(0, 0.3, shape)),
-        (2.0, 2.1, 10.0, 0.25),  # where the half decides
+def _windows(rng: np.random.Generator) -> list[tuple]:
+    """Inside one tile, near a border, at the picture's corners, beyond one tile each way, a whole picture of one tile."""
+    cases: list[tuple] = [
+        ((3000, 2500), (1100, 1100, 200, 300)),
+        ((3000, 2500), (1024, 1500, 64, 64)),  # the first row of its tile: the halo reaches up
+        ((3000, 2500), (900, 900, 92, 92)),  # ends 32 pixels before the border: the last block that stays inside
+        ((3000, 2500), (900, 900, 93, 93)),
+        ((3000, 2500), (0, 0, 1, 1)),
+        ((3000, 2500), (2999, 2499, 1, 1)),
+        ((2048, 2048), (2000, 1000, 48, 100)),  # no tile below the last
+        ((500, 700), (0, 0, 500, 700)),
+        ((3000, 2050), (100, 2040, 10, 10)),  # a last tile of two pixels
+        ((640, 640), (200, 300, 100, 30), 128, 4),
+        ((640, 640), (200, 300, 100, 30), 128, 0),
+        ((640, 500), (128, 127, 1, 1), 64, 8),
     ]
+    for _ in range(6):
+        height, width = (int(side) for side in rng.integers(200, 900, 2))
+        top, left = int(rng.integers(height)), int(rng.integers(width))
+        window = (top, left, int(rng.integers(1, height - top + 1)), int(rng.integers(1, width - left + 1)))
+        cases.append(((height, width), window, 128, int(rng.integers(0, 6))))
+    return cases
 
 
-def _dead_zone_oracle(bits_0, bits_1, worth, pull):
-    """Bisection on the difference of the two costs."""
-
-    def one(b0, b1, w, d):
-        low, high = 0.0, 1000.0
-        for _ in range(100):
-            r = (low + high) / 2
-            cheaper = b1 + w * (r - (1 - d)) ** 2 <= b0 + w * r**2
-            low, high = (low, r) if cheaper else (r, high)
-        return max(high, 0.5)
-
-    return np.vectorize(one, otypes=[float])(bits_0, bits_1, worth, pull)
+def _tiles_oracle(size: tuple, window: tuple, tile: int = 1024, halo: int = 4) -> list[int]:
+    """A picture of blocks, each with the number of its tile; those near the window's blocks are collected."""
+    rows, columns = (-(-side // 8) for side in size)
+    blocks = np.arange(rows)[:, None] * 8 // tile * -(-size[1] // tile) + np.arange(columns) * 8 // tile
+    top, left, height, width = window
+    near_row = {r + d for r in {y // 8 for y in range(top, top + height)} for d in range(-halo, halo + 1)}
+    near_column = {c + d for c in {x // 8 for x in range(left, left + width)} for d in range(-halo, halo + 1)}
+    return np.unique(
+        blocks[np.ix_(sorted(near_row & {*range(rows)}), sorted(near_column & {*range(columns)}))]
+    ).tolist()
 
 
-def _zone(bits, worth, point, centre=None, least=0.5):
-    centre = point / 2 if centre is None else centre
-    return np.maximum(centre + bits / (2 * worth * point), least)
+def _tiles(
+    size: tuple,
+    window: tuple,
+    tile: int = 1024,
+    halo: int = 4,
+    ahead: int = 1,
+    clip: bool = True,
+    columns: Callable = lambda width, tile: -(-width // tile),
+    unit: int = 8,
+    corners: bool = False,
+    transposed: bool = False,
+) -> list[int]:
+    places = []
+    for side, start, length in zip(size, window[:2], window[2:], strict=True):
+        first, last = start // 8 - halo * unit // 8, (start + length - ahead) // 8 + halo * unit // 8
+        if clip:
+            first, last = max(first, 0), min(last, (side - 1) // 8)
+        low, high = first * 8 // tile, last * 8 // tile
+        places.append(sorted({low, high}) if corners else list(range(low, high + 1)))
+    count = columns(size[1], tile)
+    if transposed:
+        return [column * -(-size[0] // tile) + row for column in places[1] for row in places[0]]
+    return [row * count + column for row in places[0] for column in places[1]]
 
 
-DEAD_ZONE = Exercise(
+def _as_list(function: Callable, *arguments) -> str:
+    return " ".join(str(int(number)) for number in function(*arguments))
+
+
+TILES_NEEDED = Exercise(
     id="12.5",
-    title="Where the dead zone ends",
-    oracle=_dead_zone_oracle,
-    cases=_prices,
+    title="A window of a large picture",
+    oracle=_tiles_oracle,
+    probe=_as_list,
+    cases=_windows,
     misconceptions=[
         Misconception(
-            "the decoder puts symbols at integers",
-            lambda b0, b1, w, d: _zone(b1 - b0, w, np.ones_like(d)),
-            "yours is {yours} where {right} is right: you put symbol 1 at 1. The decoder puts it at 1 - pull, and the encoder should know.",
+            "a pixel needs its own tile",
+            lambda size, window, tile=1024, halo=4: _tiles(size, window, tile, 0),
+            "a tile is missing: the synthesis looks `halo` blocks around a block, so a window near a border needs the tile beyond it.",
         ),
         Misconception(
-            "the pull is outwards",
-            lambda b0, b1, w, d: _zone(b1 - b0, w, 1 + d),
-            "yours is {yours} where {right} is right: you put symbol 1 at 1 + pull. It is pulled inwards, towards 0.",
+            "the halo is in pixels",
+            lambda size, window, tile=1024, halo=4: _tiles(size, window, tile, halo, unit=1),
+            "you count the halo in pixels. It is in blocks, 8 pixels each.",
         ),
         Misconception(
-            "the pull moves only the target",
-            lambda b0, b1, w, d: _zone(b1 - b0, w, 1 - d, centre=0.5),
-            "yours is {yours} where {right} is right: the middle between 0 and 1 - pull is not one half.",
+            "a window ends at top + height",
+            lambda size, window, tile=1024, halo=4: _tiles(size, window, tile, halo, ahead=0),
+            "there is a tile too many in one case: the last pixel of the window is top + height - 1, not top + height.",
         ),
         Misconception(
-            "the gain in squared error is the residual",
-            lambda b0, b1, w, d: np.maximum((1 - d) / 2 + (b1 - b0) / (w * (1 - d)), 0.5),
-            "yours is {yours} where {right} is right: the price of the bits counts twice. Expanding (r - c)^2 leaves 2 r c, with a 2.",
+            "there are blocks around every picture",
+            lambda size, window, tile=1024, halo=4: _tiles(size, window, tile, halo, clip=False),
+            "you ask for tiles outside the picture, or for the wrong ones at its edges: first cut the range of blocks to the picture.",
         ),
         Misconception(
-            "symbol 0 is free",
-            lambda b0, b1, w, d: _zone(b1, w, 1 - d),
-            "yours is {yours} where {right} is right: you took the whole price of 1. Symbol 0 costs bits too; only the difference is saved.",
+            "a tile that is not whole is none",
+            lambda size, window, tile=1024, halo=4: _tiles(
+                size, window, tile, halo, columns=lambda w, t: max(w // t, 1)
+            ),
+            "your numbers are off where the last tile of a row is narrower: it counts as a tile, so round up.",
         ),
         Misconception(
-            "the cheaper symbol widens its own zone, whatever rounds to 0",
-            lambda b0, b1, w, d: _zone(b1 - b0, w, 1 - d, least=-np.inf),
-            "yours is {yours} where {right} is right: below one half the nearest symbol is 0, and the encoder never tries a larger one.",
+            "the corners are enough",
+            lambda size, window, tile=1024, halo=4: _tiles(size, window, tile, halo, corners=True),
+            "a window may span more than two tiles in a direction; you left out those between its ends.",
         ),
         Misconception(
-            "bits are worth squared steps",
-            lambda b0, b1, w, d: _zone(b1 - b0, 1 / w, 1 - d),
-            "yours is {yours} where {right} is right: `worth` is bits per squared step, so it divides bits.",
+            "tiles are numbered column by column",
+            lambda size, window, tile=1024, halo=4: _tiles(size, window, tile, halo, transposed=True),
+            "you number the tiles column by column. The file has them row by row: row times the tiles in a row, plus column.",
         ),
     ],
-    notice="geometry plus price: half-way to the reconstruction point, and then as far as the extra bits must be earned.",
+    notice="four blocks of neighbours are the whole price of looking at a part of a picture, since the symbols of tiles know nothing of "
+    "each other.",
 )
 
 
-EXERCISES = [SALVAGE, WORST_SUM, FREEZE, SECTION_OF, DEAD_ZONE]
+EXERCISES = [SALVAGE, WORST_SUM, FREEZE, SECTION_OF, TILES_NEEDED]

@@ -1,15 +1,18 @@
-"""From a trained codec to its weights file: integers for the entropy model, counted tables (notebooks 11, 12)."""
+"""From a trained codec to its weights file and back: integers for the entropy model, counted tables (11, 12)."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from scipy.special import expit
 
 from vae_lib import codec
 from vae_lib.codec import CodecWeights
-from vae_lib.decoder import BLOCK, GROUPS, SCALES, SYMBOL_MAX
+from vae_lib.decoder import BLOCK, CHANNELS, GROUPS, SCALES, SYMBOL_MAX
 from vae_lib.entropy_coding import PRECISION, integer_table
+from vae_lib.rate_distortion import LossyCodec
 
 OCTAVES = 4 / np.log(2)  # tables to the nat of log scale: four to the octave
 SMOOTHING = 20
@@ -32,37 +35,71 @@ def freeze(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return frozen | freeze_prior(arrays)
 
 
-def freeze_prior(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays of a trained entropy model, "prior. ...", in integers, but for the encoder's part of it."""
-    frozen = {
-        "hyper.one.kernel": integers(arrays["prior.hyper_synthesis.one.kernel"] / 8, 16),
-        "hyper.one.bias": integers(arrays["prior.hyper_synthesis.one.bias"], 16),
-        "hyper.two.kernel": integers(arrays["prior.hyper_synthesis.two.kernel"], 12),
-        "hyper.two.bias": integers(arrays["prior.hyper_synthesis.two.bias"], 20),
-        "quality": integers(arrays["prior.quality"] / 100, 16),
-        "hyper_scale.base": integers(arrays["prior.hyper_log_scale"] * OCTAVES + ZERO, 16),
-        "hyper_scale.slope": integers(arrays["prior.hyper_slope"] * OCTAVES / 100, 16),
-    }
+class FixedPoint(NamedTuple):
+    """How an array of the prior is stored: the integers nearest to (array * factor + offset) * 2^fraction."""
+
+    file: str  # name in the weights file
+    model: str  # name in `ContextPrior`
+    fraction: int  # bits after the binary point
+    factor: float | np.ndarray = 1.0
+    offset: float | np.ndarray = 0.0
+
+
+def fixed_points() -> list[FixedPoint]:
+    """The fixed-point format of the prior: `freeze_prior` and `thaw` both follow from it.
+
+    Kernels have 12 bits of fraction and activations 8, so biases have 20. What meets whole symbols (hyper.one) or the
+    whole quality from 0 to 100 has 16 straight away.
+    """
+    table = [
+        FixedPoint("hyper.one.kernel", "hyper_synthesis.one.kernel", 16, 1 / 8),  # the model divides symbols by 8
+        FixedPoint("hyper.one.bias", "hyper_synthesis.one.bias", 16),
+        FixedPoint("hyper.two.kernel", "hyper_synthesis.two.kernel", 12),
+        FixedPoint("hyper.two.bias", "hyper_synthesis.two.bias", 20),
+        FixedPoint("quality", "quality", 16, 1 / 100),
+        FixedPoint("hyper_scale.base", "hyper_log_scale", 16, OCTAVES, ZERO),
+        FixedPoint("hyper_scale.slope", "hyper_slope", 16, OCTAVES / 100),
+    ]
     for group, (low, high, _) in enumerate(GROUPS):
         unit = np.repeat([1, OCTAVES], high - low)  # means stay, log scales become numbers of tables
-        head = f"prior.heads.{group}"
-        frozen |= {
-            f"heads.{group}.one.kernel": integers(arrays[f"{head}.one.kernel"], 12),
-            f"heads.{group}.one.bias": integers(arrays[f"{head}.one.bias"], 20),
-            f"heads.{group}.two.kernel": integers(arrays[f"{head}.two.kernel"] * unit, 12),
-            f"heads.{group}.two.bias": integers(
-                arrays[f"{head}.two.bias"] * unit + np.repeat([HALF, ZERO], high - low), 20
-            ),
-            f"heads.{group}.straight.kernel": integers(arrays[f"{head}.straight.kernel"] * unit, 12),
-        }
+        halves = np.repeat([HALF, ZERO], high - low)
+        head = f"heads.{group}"
+        table += [
+            FixedPoint(f"{head}.one.kernel", f"{head}.one.kernel", 12),
+            FixedPoint(f"{head}.one.bias", f"{head}.one.bias", 20),
+            FixedPoint(f"{head}.two.kernel", f"{head}.two.kernel", 12, unit),
+            FixedPoint(f"{head}.two.bias", f"{head}.two.bias", 20, unit, halves),
+            FixedPoint(f"{head}.straight.kernel", f"{head}.straight.kernel", 12, unit),
+        ]
         if group + 1 < len(GROUPS):
-            frozen[f"near.{group}.kernel"] = integers(arrays[f"prior.near.{group}.kernel"], 12)
+            table.append(FixedPoint(f"near.{group}.kernel", f"near.{group}.kernel", 12))
+    return table
+
+
+def freeze_prior(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of a trained entropy model, "prior. ...", in integers, but for the encoder's part of it."""
+    frozen = {f.file: integers(arrays[f"prior.{f.model}"] * f.factor + f.offset, f.fraction) for f in fixed_points()}
     for name, value in arrays.items():
         if name.startswith("prior.hyper_analysis"):
             frozen[name.removeprefix("prior.")] = value.astype(np.float16 if value.ndim > 1 else np.float32)
     frozen["inward"] = np.zeros((SCALES, 4), np.int16)
     frozen["tables"] = starting_tables(arrays["prior.density.weight"], arrays["prior.density.ratio"])
     return frozen
+
+
+def thaw(arrays: dict[str, np.ndarray]) -> LossyCodec:
+    """The codec of a weights file as it was trained, in floats; its density, which tables replaced, is not in there."""
+    thawed = {f"prior.{f.model}": (arrays[f.file] / 2.0**f.fraction - f.offset) / f.factor for f in fixed_points()}
+    thawed |= {f"prior.{name}": value for name, value in arrays.items() if name.startswith("hyper_analysis")}
+    thawed |= {name: value for name, value in arrays.items() if name.startswith(("analysis", "synthesis", "gains"))}
+    model = nnx.eval_shape(lambda: LossyCodec(np.eye(CHANNELS, dtype=np.float32), np.ones(CHANNELS), nnx.Rngs(0)))
+    state = nnx.to_flat_state(nnx.state(model))
+    filled = [
+        (path, v.replace(jnp.asarray(thawed.get(".".join(map(str, path)), np.zeros(v.shape)), jnp.float32)))
+        for path, v in state
+    ]
+    nnx.update(model, nnx.from_flat_state(filled))
+    return model
 
 
 def integers(x: np.ndarray, bits: int) -> np.ndarray:

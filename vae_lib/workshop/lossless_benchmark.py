@@ -16,11 +16,13 @@ from time import perf_counter
 import jax
 import numpy as np
 
-from vae_lib import bits_back
-from vae_lib.entropy_coding import STATE_MIN, Lanes, integer_table
+from vae_lib.bits_back import Lanes
+from vae_lib.entropy_coding import PRECISION, STATE_MIN
 from vae_lib.images import decode_image, encode_image, load_fashion_mnist
 from vae_lib.metrics import machine
+from vae_lib.neighbours import context, contexts, neighbour_tables
 from vae_lib.training import evaluate
+from vae_lib.workshop import bits_back_file, integer_vae
 from vae_lib.workshop.fashion_vaes import load_fashion_vae
 
 DRAWS = 16  # of z for each image, in an ELBO with its standard error
@@ -37,13 +39,13 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 def lossless_report() -> dict:
     """What notebook 09 says about the whole official test set."""
     x_uint8, _ = load_fashion_mnist("test")
-    posteriors = {"encoder": 0, "refined": bits_back.STEPS}
+    posteriors = {"encoder": 0, "refined": integer_vae.STEPS}
     return {
         "command": "python -m vae_lib bits-back report data/results/bits_back.json",
         "data": f"Fashion-MNIST test images, SHA-256: {hashlib.sha256(x_uint8.tobytes()).hexdigest()}",
         "machine": machine(),
         "images": len(x_uint8),
-        "model": bits_back.integer_vae().id.hex(),
+        "model": integer_vae.integer_vae().id.hex(),
         "negative_elbo": {
             "float model": of_draws(float_negative_elbos(x_uint8)),
             **{name: of_draws(integer_negative_elbos(x_uint8, steps)) for name, steps in posteriors.items()},
@@ -68,23 +70,23 @@ def float_negative_elbos(x_uint8: np.ndarray) -> list[float]:
 
 def integer_negative_elbos(x_uint8: np.ndarray, steps: int) -> list[float]:
     """The same under the codec's integer tables, its posterior refined by so many steps."""
-    model, x = bits_back.integer_vae(), x_uint8.reshape(len(x_uint8), -1).astype(np.int64)
+    model, x = integer_vae.integer_vae(), x_uint8.reshape(len(x_uint8), -1).astype(np.int64)
     rng, totals = np.random.default_rng(0), np.zeros(DRAWS)
-    for i in range(0, len(x), bits_back.BATCH_SIZE):
-        batch = slice(i, i + bits_back.BATCH_SIZE)
-        q = bits_back.posterior(model, x_uint8[batch], steps)
-        p = bits_back.prior(len(q.rows))
+    for i in range(0, len(x), integer_vae.BATCH_SIZE):
+        batch = slice(i, i + integer_vae.BATCH_SIZE)
+        q = integer_vae.posterior(model, x_uint8[batch], steps)
+        p = integer_vae.prior(len(q.rows))
         for draw in range(DRAWS):
             z = draw_latents(rng, q)
-            pixels = bits_back.bits(bits_back.likelihood(model, z).intervals(x[batch]))
-            latents = bits_back.bits(p.intervals(z)) - bits_back.bits(q.intervals(z))
+            pixels = bits_back_file.bits(integer_vae.likelihood(model, z).intervals(x[batch]))
+            latents = bits_back_file.bits(p.intervals(z)) - bits_back_file.bits(q.intervals(z))
             totals[draw] += pixels.sum() + latents.sum()
     return list(totals / x.size)
 
 
-def draw_latents(rng: np.random.Generator, q: bits_back.Gaussians) -> np.ndarray:
+def draw_latents(rng: np.random.Generator, q: integer_vae.Gaussians) -> np.ndarray:
     """A sample of each latent (n, latent_dim), in steps: what a pop from random bits gives."""
-    slots = rng.integers(0, 1 << bits_back.PRECISION, q.rows.shape)
+    slots = rng.integers(0, 1 << PRECISION, q.rows.shape)
     z = [(q.tables[rows] <= slot[:, None]).sum(axis=1) - 1 for rows, slot in zip(q.rows, slots, strict=True)]
     return np.array(z) + q.first
 
@@ -103,7 +105,7 @@ class Clock:
 def our_file(x_uint8: np.ndarray, steps: int) -> dict:
     """Encode here; decode in fresh processes through the command line, with one thread and with two; compare."""
     clock = Clock()
-    data, ledger = bits_back.encode(x_uint8, steps)
+    data, ledger = bits_back_file.encode(x_uint8, steps)
     figures = {
         "bytes": len(data),
         "header_bytes": ledger.header_bytes,
@@ -130,22 +132,22 @@ def our_file(x_uint8: np.ndarray, steps: int) -> dict:
 
 
 def our_files(x_uint8: np.ndarray) -> list[bytes]:
-    """Each image in a file of its own, what `bits_back.encode` makes of it; many at a time, which changes no byte."""
-    model, files = bits_back.integer_vae(), []
-    for batch in np.split(x_uint8, range(bits_back.BATCH_SIZE, len(x_uint8), bits_back.BATCH_SIZE)):
-        stack = bits_back.seeded_lanes([0] * len(batch))
-        bits_back.push_images(stack, model, batch, bits_back.STEPS, bits_back.BATCH_SIZE)
+    """Each image in a file of its own, as `bits_back_file.encode` makes it; many at a time, which changes no byte."""
+    model, files = integer_vae.integer_vae(), []
+    for batch in np.split(x_uint8, range(integer_vae.BATCH_SIZE, len(x_uint8), integer_vae.BATCH_SIZE)):
+        stack = bits_back_file.seeded_lanes([0] * len(batch))
+        bits_back_file.push_images(stack, model, batch, integer_vae.STEPS, integer_vae.BATCH_SIZE)
         messages = [stack.to_bytes(lane) for lane in range(len(batch))]
-        files += [bits_back.file_of(x[None], bits_back.STEPS, [m]) for x, m in zip(batch, messages, strict=True)]
+        files += [bits_back_file.file_of(x[None], integer_vae.STEPS, [m]) for x, m in zip(batch, messages, strict=True)]
     return files
 
 
 def our_images(files: list[bytes]) -> np.ndarray:
     """The images of files that hold one each."""
-    model, found = bits_back.integer_vae(), []
-    for batch in (files[i : i + bits_back.BATCH_SIZE] for i in range(0, len(files), bits_back.BATCH_SIZE)):
-        stack = Lanes.from_bytes([bits_back.parse(data)[-1][0] for data in batch])
-        found.append(bits_back.pop_images(stack, model, len(batch), bits_back.STEPS, bits_back.BATCH_SIZE))
+    model, found = integer_vae.integer_vae(), []
+    for batch in (files[i : i + integer_vae.BATCH_SIZE] for i in range(0, len(files), integer_vae.BATCH_SIZE)):
+        stack = Lanes.from_bytes([bits_back_file.parse(data)[-1][0] for data in batch])
+        found.append(bits_back_file.pop_images(stack, model, len(batch), integer_vae.STEPS, integer_vae.BATCH_SIZE))
     return np.concatenate(found)
 
 
@@ -159,7 +161,7 @@ def others(x_uint8: np.ndarray) -> dict:
             found.setdefault(name, {})[how] = measured(images, functools.partial(to_picture, name), from_picture)
     for how, images in (("apart", x_uint8), ("together", x_uint8[None])):
         found.setdefault("xz", {})[how] = measured(images, to_xz, from_xz)
-    tables = two_neighbour_tables()
+    tables = neighbour_tables(load_fashion_mnist("train")[0])
     to_file, from_file = functools.partial(encode_neighbours, tables), functools.partial(decode_neighbours, tables)
     found["two neighbours"] = {"together": measured(x_uint8[None], to_file, from_file)}
     return found
@@ -209,31 +211,14 @@ def from_xz(data: bytes) -> np.ndarray:
 # The counting model of notebook 01, with as many lanes as our files have
 
 
-def two_neighbour_tables() -> np.ndarray:
-    """Cumulative counts (289, 257) of a pixel for each class of its left and upper neighbour, from the training set."""
-    train_uint8, _ = load_fashion_mnist("train")
-    pairs = (contexts(train_uint8) * 256 + train_uint8[..., 0]).ravel()
-    return np.array([integer_table(row + 0.02) for row in np.bincount(pairs, minlength=289 * 256).reshape(289, 256)])
-
-
-def contexts(x_uint8: np.ndarray) -> np.ndarray:
-    """Class 0 .. 288 of each pixel of (n, 28, 28, 1), from its left and upper neighbour; outside is black."""
-    padded = np.pad(x_uint8[..., 0].astype(np.int64), ((0, 0), (1, 0), (1, 0)))
-    return context(padded[:, 1:, :-1], padded[:, :-1, 1:])
-
-
-def context(left: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    return (left + 15) // 16 * 17 + (upper + 15) // 16
-
-
 def encode_neighbours(tables: np.ndarray, x_uint8: np.ndarray) -> bytes:
-    lanes = min(bits_back.LANES, len(x_uint8))
+    lanes = min(bits_back_file.LANES, len(x_uint8))
     stack = Lanes([STATE_MIN] * lanes, [np.zeros(0)] * lanes)
     classes, x = contexts(x_uint8).reshape(len(x_uint8), -1), x_uint8.reshape(len(x_uint8), -1).astype(np.int64)
     starts = tables[classes, x]
     counts = tables[classes, x + 1] - starts
-    for images in bits_back.rounds(len(x), lanes)[::-1]:
-        bits_back.push_all(stack, (starts[images], counts[images]))
+    for images in bits_back_file.rounds(len(x), lanes)[::-1]:
+        bits_back_file.push_all(stack, (starts[images], counts[images]))
     messages = [stack.to_bytes(lane) for lane in range(lanes)]
     return np.array([len(x), lanes, *map(len, messages)], "<u4").tobytes() + b"".join(messages)
 
@@ -243,7 +228,7 @@ def decode_neighbours(tables: np.ndarray, data: bytes) -> np.ndarray:
     stops = itertools.accumulate(np.frombuffer(data, "<u4", lanes, 8).tolist(), initial=8 + 4 * lanes)
     stack = Lanes.from_bytes([data[start:stop] for start, stop in itertools.pairwise(stops)])
     padded = np.zeros((count, 29, 29), np.int64)  # row 0 and column 0 stay black
-    for images in bits_back.rounds(count, lanes):
+    for images in bits_back_file.rounds(count, lanes):
         for row, column in itertools.product(range(1, 29), range(1, 29)):
             classes = context(padded[images, row, column - 1], padded[images, row - 1, column])
             of_class = functools.partial(cumulative, tables, classes)
@@ -259,7 +244,7 @@ def cumulative(tables: np.ndarray, classes: np.ndarray, levels: np.ndarray) -> n
 def sample() -> dict:
     """The first images of the test set: our file and the sizes of the others', few enough for a test to repeat."""
     x_uint8 = load_fashion_mnist("test")[0][:SAMPLE]
-    data, _ = bits_back.encode(x_uint8)
+    data, _ = bits_back_file.encode(x_uint8)
     apart = sum(map(len, our_files(x_uint8)))
     sizes = {name: {how: size["bytes"] for how, size in ways.items()} for name, ways in others(x_uint8).items()}
     digest = hashlib.sha256(data).hexdigest()

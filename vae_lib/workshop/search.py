@@ -1,35 +1,34 @@
 """The patient encoder: symbols found by a search over what this very picture costs, for a decoder that does not change.
 
 `codec.quantise` decides for one symbol at a time. The search knows what a symbol does to the predictions of others and
-to the pixels around it: it follows the gradient of R + lambda D through the decoder's own networks, and keeps what it
-tries where the cost in whole symbols falls. Of the codec, only this module needs JAX.
+to the pixels around it: it follows the gradient of R + lambda D through the networks as they were trained, and keeps
+what it tries where the cost in whole symbols falls. Of the codec, only this module needs JAX.
 
 Sources: Campos, Meierhans, Djelouah and Schroers (2019), arXiv:1906.01223; Yang, Bamler and Mandt (2020),
   arXiv:2006.04240. Both descend on latents that are not yet rounded; here each round is measured on rounded ones.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax import Array
 from jax.lax import stop_gradient
 from scipy.ndimage import uniform_filter
 
 from vae_lib import codec, decoder
 from vae_lib.codec import CodecWeights, Writer
-from vae_lib.decoder import BLOCK, GROUPS, HALO, REACH, SCALES, SYMBOL_MAX, Header, pass_map
-from vae_lib.networks import depth_to_space
-from vae_lib.transforms import leaky
+from vae_lib.decoder import BLOCK, GROUPS, HALO, SCALES, SYMBOL_MAX, Header
+from vae_lib.rate_distortion import LossyCodec
+from vae_lib.workshop.freezing import OCTAVES, ZERO, thaw
 
 ROUNDS = 32
 SHARE = 0.2  # of the blocks, tried in a round
 HYPER_EVERY, HYPER_SHARE = 3, 0.15  # every so many rounds it is the hyper-latent that is tried, at this share of places
 NEAR, HYPER_NEAR = 5, 15  # blocks a side of the surroundings whose cost decides
 WORTH = 1.3  # of a squared error, where a symbol is weighed on its own: predictions suffer from it too
-
-Arrays = dict[str, Array]
 
 
 class Found(NamedTuple):
@@ -87,7 +86,7 @@ class Tile:
         free = [alone(side, blocks) for side, blocks in zip(place, whole, strict=False)]
         self.free = free[0][:, None] & free[1]
         self.hyper_scale = decoder.hyper_scale(self.size, quality, weights)
-        self.arrays = {name: jnp.asarray(a, jnp.float32) for name, a in weights.arrays.items() if name != "tables"}
+        self.model = as_it_rounds(thaw(weights.arrays))
         self.bits = np.concatenate([np.zeros_like(weights.bits[:1]), weights.bits[1:]])  # scale 0: nothing is stored
         self.table = jnp.asarray(self.bits)
         self.centred = jnp.asarray(np.pad(self.x, [*self.pad, (0, 0)], mode="edge"), jnp.float32) - 128
@@ -121,12 +120,9 @@ class Tile:
     def move(self, y: np.ndarray, found: Found, rng: np.random.Generator) -> np.ndarray:
         """At some blocks, a Newton step from the latent found, as if squared errors were all of the curvature."""
         steps = jnp.asarray(self.gain, jnp.float32)
-        of_error = error_gradient(
-            jnp.asarray(found.latent, jnp.float32), self.centred, self.inside, steps, self.quality / 100, self.arrays
-        )
-        of_bits = bits_gradient(
-            jnp.asarray(found.learned, jnp.float32), jnp.asarray(found.state, jnp.float32), self.table, self.arrays
-        )
+        latent, learned, state = (jnp.asarray(a, jnp.float32) for a in (found.latent, found.learned, found.state))
+        of_error = error_gradient(self.model, latent, self.centred, self.inside, steps, jnp.asarray(self.quality / 100))
+        of_bits = bits_gradient(self.model, learned, state[None], self.table)
         gradient = self.lmbda / 3 * np.asarray(of_error) + np.asarray(of_bits)
         step = np.clip(gradient / (2 * self.lmbda / 3 / self.gain**2), -1, 1)
         some = self.free & (rng.random(self.size) < SHARE)
@@ -136,11 +132,11 @@ class Tile:
         """At some places, one number up or down: one of those that promise most, by their bits and the gradient."""
         gradient = np.asarray(
             hyper_gradient(
+                self.model,
                 jnp.asarray(h_hat, jnp.float32),
                 jnp.asarray(found.learned, jnp.float32),
-                float(self.quality),
+                jnp.asarray(self.quality / 100),
                 self.table,
-                self.arrays,
             )
         )
         change, promise = np.zeros(h_hat.shape), np.zeros(h_hat.shape)
@@ -161,34 +157,29 @@ def alone(side: slice, blocks: int) -> np.ndarray:
     return ((index >= side.start + HALO) | (side.start == 0)) & ((index < side.stop - HALO) | (side.stop == blocks))
 
 
-# The decoder's networks once more, in floats and real units, so that JAX can differentiate them.
+# What the gradients are of: the codec as it was trained, thawed, with the tables in place of its density
 
 
-def convolve(x: Array, kernel: Array) -> Array:
-    """`decoder.convolve`, for a stride of 1."""
-    return jax.lax.conv_general_dilated(x[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))[0]
+def as_it_rounds(model: LossyCodec) -> LossyCodec:
+    """The same codec, with activations as the decoder has them: rounded down, by half a unit of 2^-8 in the mean."""
+    layers: list[Any] = [model.prior.hyper_synthesis.one, *(head.one for head in model.prior.heads)]
+    for layer in layers:
+        layer.bias[...] -= 1 / 512
+    return model
 
 
-def activate(x: Array) -> Array:
-    """`decoder.activate`, which rounds down: by half a unit of 2^-8, in the mean."""
-    return jnp.clip(x - 1 / 512, 0, 16)
-
-
-def bits(latent: Array, state: Array, table: Array, arrays: Arrays) -> Array:
+def bits(model: LossyCodec, latent: Array, state: Array, table: Array) -> Array:
     """Bits of a tile as a function of what its latents teach about each other; what each is itself stays as it is."""
     total = jnp.zeros(())
-    for number, (low, high, passes) in enumerate(GROUPS):
-        one, two, straight = (arrays[f"heads.{number}.{part}.kernel"] / 2**12 for part in ("one", "two", "straight"))
-        turn_of_block = pass_map(state.shape[:2], passes)
-        for turn in range(passes):
-            mask = jnp.asarray(turn_of_block == turn, jnp.float32)[..., None]
-            h = activate(activate(state) @ one + arrays[f"heads.{number}.one.bias"] / 2**20)
-            out = h @ two + arrays[f"heads.{number}.two.bias"] / 2**20 + state @ straight
-            mean, scale = jnp.split(out, 2, axis=-1)  # the decoder rounds both down: half a unit less
-            residual = stop_gradient(latent[..., low:high]) - (mean - 1 / 32)
-            total += jnp.sum(mask * symbol_bits(residual, scale - 0.5, table))
-            if number + 1 < len(GROUPS):
-                state += convolve(mask * latent[..., low:high], arrays[f"near.{number}.kernel"] / 2**12)
+
+    def visit(number: int, mask: Array, mean: Array, log_scale: Array) -> Array:
+        nonlocal total
+        low, high, _ = GROUPS[number]
+        residual = stop_gradient(latent[None, ..., low:high]) - mean
+        total += jnp.sum(mask * symbol_bits(residual, log_scale * OCTAVES + ZERO - 0.5, table))
+        return latent[None, ..., low:high]
+
+    model.prior.walk(state, visit)
     return total
 
 
@@ -203,43 +194,34 @@ def symbol_bits(residual: Array, scale: Array, table: Array) -> Array:
     return cost + stop_gradient(slope[below, symbol]) * (size - stop_gradient(size))
 
 
-def hyper_features(h_hat: Array, quality: Array, arrays: Arrays) -> Array:
-    """`decoder.hyper_features`."""
-    h = activate(convolve(h_hat, arrays["hyper.one.kernel"] / 2**16) + arrays["hyper.one.bias"] / 2**16)
-    h = convolve(depth_to_space(h[None], 2)[0], arrays["hyper.two.kernel"] / 2**12) + arrays["hyper.two.bias"] / 2**20
-    return depth_to_space(h[None], 2)[0] + quality * arrays["quality"] / 2**16
-
-
-def picture(latent: Array, steps: Array, quality: Array, arrays: Arrays) -> Array:
+def picture(model: LossyCodec, latent: Array, steps: Array, quality: Array) -> Array:
     """`decoder.synthesise`, centred: (rows, columns, 192) in steps -> (8 rows, 8 columns, 3)."""
-
-    def layer(h: Array, part: str) -> Array:
-        return convolve(h, arrays[f"synthesis.correction.{part}.kernel"]) + arrays[f"synthesis.correction.{part}.bias"]
-
-    z = latent / steps
-    h = layer(z / arrays["synthesis.spread"], "first") + quality * arrays["synthesis.correction.quality.kernel"][0]
-    h, block = leaky(h), 0
-    while f"synthesis.correction.blocks.{block}.near.kernel" in arrays:
-        h = h + layer(leaky(layer(h, f"blocks.{block}.near")), f"blocks.{block}.mix")
-        block += 1
-    z = z + REACH * layer(leaky(h), "last")
-    return depth_to_space((z @ arrays["synthesis.basis"])[None], BLOCK)[0]
+    return model.synthesis(latent[None] / steps, quality[None])[0]
 
 
-@jax.jit
-@jax.grad
-def error_gradient(latent: Array, x: Array, inside: Array, steps: Array, quality: Array, arrays: Arrays) -> Array:
+@nnx.jit
+def error_gradient(model: LossyCodec, latent: Array, x: Array, inside: Array, steps: Array, quality: Array) -> Array:
     """Of the squared error, summed over pixels and colours, by the latent in steps."""
-    decoded = jnp.clip(picture(latent, steps, quality, arrays), -128, 127)
-    return jnp.sum(inside * (x - decoded) ** 2)
+
+    def error(latent: Array) -> Array:
+        return jnp.sum(inside * (x - jnp.clip(picture(model, latent, steps, quality), -128, 127)) ** 2)
+
+    return jax.grad(error)(latent)
 
 
-bits_gradient = jax.jit(jax.grad(bits))
+@nnx.jit
+def bits_gradient(model: LossyCodec, latent: Array, state: Array, table: Array) -> Array:
+    """Of the latent's bits, by the latent."""
+    return jax.grad(lambda latent: bits(model, latent, state, table))(latent)
 
 
-@jax.jit
-@jax.grad
-def hyper_gradient(h_hat: Array, latent: Array, quality: Array, table: Array, arrays: Arrays) -> Array:
+@nnx.jit
+def hyper_gradient(model: LossyCodec, h_hat: Array, latent: Array, quality: Array, table: Array) -> Array:
     """Of the latent's bits, by the hyper-latent."""
     rows, columns, _ = latent.shape
-    return bits(latent, hyper_features(h_hat, quality, arrays)[:rows, :columns], table, arrays)
+
+    def cost(h_hat: Array) -> Array:
+        state = model.prior.features(h_hat[None], quality[None])[:, :rows, :columns]
+        return bits(model, latent, state, table)
+
+    return jax.grad(cost)(h_hat)

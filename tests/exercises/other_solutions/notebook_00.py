@@ -30,7 +30,7 @@ def quality_by_all_sizes(x_uint8, budget):
     return best
 
 
-def saving_in_octaves(curve_a, curve_b, decibels):
+def rate_change_in_octaves(curve_a, curve_b, decibels):
     octaves = [np.interp(decibels, psnr, np.log2(rate)) for rate, psnr in (curve_a.T, curve_b.T)]
     return (2 ** (octaves[1] - octaves[0]) - 1) * 100
 
@@ -39,5 +39,5 @@ ALSO_RIGHT = {
     "00.1": [seconds_by_rows],
     "00.2": [error_by_halving],
     "00.3": [quality_by_all_sizes],
-    "00.4": [saving_in_octaves],
+    "00.4": [rate_change_in_octaves],
 }

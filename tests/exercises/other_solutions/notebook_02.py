@@ -47,15 +47,9 @@ def gap_by_conditional_variances(covariance):
     return total / 2
 
 
-def chunks_with_the_largest_taken_out(bounds, counts):
-    top = max(bounds)
-    return top + math.log(sum(n * math.exp(b - top) for b, n in zip(bounds, counts, strict=True)) / sum(counts))
-
-
 ALSO_RIGHT = {
     "02.1": [gap_image_by_image],
     "02.2": [photons_on_a_grid, photons_by_a_kl],
     "02.3": [patches_one_by_one],
     "02.4": [gap_by_conditional_variances],
-    "02.5": [chunks_with_the_largest_taken_out],
 }

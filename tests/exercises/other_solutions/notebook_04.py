@@ -45,13 +45,6 @@ def sampler_by_rows(key, mean, log_var):
     return jax.vmap(one)(jax.random.split(key, mean.shape[0]), mean, log_var)
 
 
-def bit_by_covariance(logit, cost_0, cost_1, baseline):
-    """The mean as a covariance; the variance as p (1 - p) times the squared cost at crossed weights."""
-    p = 1 / (1 + np.exp(-np.asarray(logit)))
-    crossed = p * cost_0 + (1 - p) * cost_1
-    return p * (1 - p) * (cost_1 - cost_0), p * (1 - p) * (crossed - baseline) ** 2
-
-
 def noisy_bits_by_tanh(z_noisy, mean, log_scale):
     """sinh(1 / 2s) / (cosh(x / s) + cosh(1 / 2s)) is the same difference of two logistic functions."""
     s = np.exp(log_scale)
@@ -67,6 +60,5 @@ ALSO_RIGHT = {
     "04.1": [logistic_implicitly, logistic_by_tangents],
     "04.2": [leave_one_out_by_pairs, leave_one_out_by_matrix],
     "04.3": [sampler_by_rows],
-    "04.4": [bit_by_covariance],
-    "04.5": [noisy_bits_by_tanh],
+    "04.4": [noisy_bits_by_tanh],
 }

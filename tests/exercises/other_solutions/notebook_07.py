@@ -35,14 +35,6 @@ def adam_by_weighted_sums(gradients, learning_rate):
     return -learning_rate * np.sum(moves, axis=0)
 
 
-def stopping_by_running_minimum(bits, patience):
-    lowest = np.minimum.accumulate(bits)
-    best = np.searchsorted(-lowest, -lowest)  # where each running minimum was first reached
-    waited = np.arange(len(bits)) - best
-    stops = np.flatnonzero(waited >= patience)
-    return int(best[stops[0] if len(stops) else -1])
-
-
 def paired_by_covariance(bits_a, bits_b):
     n = len(bits_a)
     covariance = np.cov(bits_a, bits_b)
@@ -61,7 +53,6 @@ def loss_by_probabilities(x, posterior_mean, posterior_log_std, epsilon, decode)
 ALSO_RIGHT = {
     "07.1": [cycle_by_interpolation],
     "07.2": [adam_by_optax, adam_by_weighted_sums],
-    "07.3": [stopping_by_running_minimum],
-    "07.4": [paired_by_covariance],
-    "07.5": [loss_by_probabilities],
+    "07.3": [paired_by_covariance],
+    "07.4": [loss_by_probabilities],
 }

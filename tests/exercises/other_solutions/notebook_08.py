@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-from scipy import linalg, stats
+from scipy import stats
 
 
 def effective_by_scipy(rates):
@@ -32,15 +32,6 @@ def hull_by_walking(rates, distortions):
         here = cheaper[np.argmin(slopes)]
 
 
-def rotation_by_scipy(z, z_other):
-    return linalg.orthogonal_procrustes(z, z_other)[0].T
-
-
-def rotation_by_the_root_of_a_matrix(z, z_other):
-    cross = z_other.T @ z
-    return cross @ np.linalg.inv(linalg.sqrtm(cross.T @ cross).real)
-
-
 def door_by_a_loop(model_bits, raw_bits, strangers):
     prices = [min((b - np.log2(1 - strangers), raw_bits + np.log2(1 / strangers))) for b in model_bits]
     return sum(prices) / len(prices)
@@ -50,6 +41,5 @@ ALSO_RIGHT = {
     "08.1": [effective_by_scipy, effective_by_natural_logarithms],
     "08.2": [refund_by_scipy],
     "08.3": [hull_by_walking],
-    "08.4": [rotation_by_scipy, rotation_by_the_root_of_a_matrix],
-    "08.5": [door_by_a_loop],
+    "08.4": [door_by_a_loop],
 }

@@ -39,8 +39,8 @@ def two_storeys_by_a_list_of_steps(message, x, prior2, prior1, likelihood, poste
 
 
 ALSO_RIGHT = {
-    "09.1": [predicted_by_log2_of_e],
-    "09.2": [pop_labelled_by_a_list_of_steps],
+    "09.2": [predicted_by_log2_of_e],
+    "09.1": [pop_labelled_by_a_list_of_steps],
     "09.3": [needed_by_trying, needed_from_behind],
     "09.4": [two_storeys_by_a_list_of_steps],
 }

@@ -44,15 +44,9 @@ def symbols_by_the_receiver(z, step):
     return symbols
 
 
-def dither_by_a_shifted_grid(y, u):
-    y_hat = np.floor(y + u + 0.5) - u
-    return (y_hat + u).round().astype(int), y_hat
-
-
 ALSO_RIGHT = {
     "10.1": [bits_by_root_finding, bits_by_drowning],
     "10.2": [zero_by_solving_linearly],
     "10.3": [lmbda_by_gradients],
     "10.4": [symbols_by_the_receiver],
-    "10.5": [dither_by_a_shifted_grid],
 }

@@ -4,6 +4,7 @@ import struct
 import zlib
 from fractions import Fraction
 from itertools import product
+from unittest.mock import patch
 
 import numpy as np
 
@@ -68,10 +69,17 @@ def section_by_a_sorted_list(symbols, scale, tables):
     return to_bytes(message)
 
 
-def dead_zone_by_the_difference_of_squares(bits_0, bits_1, worth, pull):
-    """r^2 - (r - c)^2 must reach the price: c (2 r - c) = price."""
-    price, c = (np.subtract(bits_1, bits_0)) / worth, np.subtract(1, pull)
-    return np.clip((price / c + c) / 2, 0.5, None)
+def tiles_by_the_decoder_s_own_list(size, window, tile=1024, halo=4):
+    """Each tile of `decoder.tiles`, grown by the halo: does it touch the window's blocks?"""
+    header = decoder.Header(*size, False, 50)
+    top, left, height, width = window
+    found = []
+    with patch.object(decoder, "TILE", tile):
+        for number, (rows, columns) in enumerate(decoder.tiles(header)):
+            below = (top + height - 1) // 8 >= rows.start - halo and top // 8 < rows.stop + halo
+            beside = (left + width - 1) // 8 >= columns.start - halo and left // 8 < columns.stop + halo
+            found += [number] * (below and beside)
+    return found
 
 
 ALSO_RIGHT = {
@@ -79,5 +87,5 @@ ALSO_RIGHT = {
     "12.2": [worst_sum_by_trying_all_inputs],
     "12.3": [freeze_in_fractions],
     "12.4": [section_by_a_sorted_list],
-    "12.5": [dead_zone_by_the_difference_of_squares],
+    "12.5": [tiles_by_the_decoder_s_own_list],
 }
