@@ -213,7 +213,7 @@ def surname(entry: str) -> tuple[str, str]:
 
 # For teachers
 
-TWO_HOURS = ("00", "01", "13")  # what bits cost, why a probability is a file size, and what learning buys
+TWO_HOURS = ("01", "13")  # why a probability is a file size, and what learning buys
 ONE_DAY = ("00", "01", "02", "03", "07", "10", "12", "13")  # the shortest path from pixels to the file format
 WEEKS = 6
 

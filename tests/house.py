@@ -15,6 +15,7 @@ WORKSHOP = (  # what made the committed weights and results: it may import the c
     "workshop.bits_back_file workshop.lossless_benchmark workshop.freezing workshop.search "
     "workshop.benchmark_report workshop.codec_training workshop.ablation"
 ).split()
+FURNITURE = ("plotting", "ledger")  # in every notebook, built in none: figures in one style, and the ledger's lines
 ROOMS = CORE + WORKSHOP
 
 
