@@ -42,6 +42,7 @@ TABLE, MODELS = (DATA_FOLDER / "models" / f"ablation.{suffix}" for suffix in ("j
 COMMAND = "python -m vae_lib ablation ablation.json --photos train --validation validation"
 QUALITIES = (10, 30, 50, 70, 90)
 COUNTED = 16  # training photographs from which tables are counted
+FLAT = 3  # channels, the first, that notebook 10's median rule predicts: in whole steps, from the blocks left and above
 
 
 class Latent(NamedTuple):
@@ -57,6 +58,20 @@ def latents_of(photographs: Sequence[np.ndarray], weights: CodecWeights, qualiti
         rows, columns = (slice(0, side // BLOCK) for side in x_uint8.shape[:2])
         latents.append(Latent(quality / 100, codec.analyse(x_uint8, (rows, columns), quality, weights)))
     return latents
+
+
+def median(left: np.ndarray, above: np.ndarray, corner: np.ndarray) -> np.ndarray:
+    """The median of left, above and left + above - corner: what the rule expects of a block's flat channels."""
+    return np.clip(left + above - corner, np.minimum(left, above), np.maximum(left, above))
+
+
+def undone(found: np.ndarray) -> np.ndarray:
+    """From differences (rows, columns, FLAT) to whole steps again, block by block, as each needs those before it."""
+    levels = np.pad(found, ((1, 0), (1, 0), (0, 0)))
+    for row, column in np.ndindex(*found.shape[:2]):
+        left, above, corner = levels[row + 1, column], levels[row, column + 1], levels[row, column]
+        levels[row + 1, column + 1] += median(left, above, corner)
+    return levels[1:, 1:]
 
 
 def windows(latents: Sequence[Latent], count: int, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
