@@ -243,6 +243,18 @@ EXERCISES = [
                 "used the standard deviation.",
             ),
             Misconception(
+                "exp(log_std) is the variance",
+                _photon_wrong(
+                    lambda x, m, t: (
+                        _expected_brightness(m, t)
+                        - math.exp(m + math.exp(t) / 2)
+                        + 0.5 * (math.exp(2 * t) - math.exp(t))
+                    )
+                ),
+                "yours is {yours} where {right} is right: you used exp(log_std) as the variance, in both places. It is the "
+                "standard deviation; the variance is exp(2 log_std).",
+            ),
+            Misconception(
                 "log x! is a constant, leave it out",
                 _photon_wrong(lambda x, m, t: math.lgamma(x + 1)),
                 "yours is {yours}, too large by log x!: the right one is {right}. It does not depend on q, so the fit "

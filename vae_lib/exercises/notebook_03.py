@@ -69,6 +69,17 @@ GRADIENT = Exercise(
             "the standard deviation, and the formula wants the variance.",
         ),
         Misconception(
+            "the 1/2 belongs to one of the two terms",
+            lambda mean, log_std: (mean, 0.5 * np.exp(2 * log_std) - 1),
+            "by mean you are right; by log_std yours is {yours} where {right} is right: the 1/2 stands in front of all terms, "
+            "and the derivatives of exp(2 log_std) and of 2 log_std both bring a 2 that takes it away.",
+        ),
+        Misconception(
+            "the derivative by log_std comes first",
+            lambda mean, log_std: (np.exp(2 * log_std) - 1, mean),
+            "yours is {yours} where {right} is right: your two results are in the other order. First by mean, then by log_std.",
+        ),
+        Misconception(
             "the gradient is the direction of descent",
             lambda mean, log_std: (-mean, 1 - np.exp(2 * log_std)),
             "yours is {yours} where {right} is right: the sign is turned around. You return the direction in which "
@@ -148,6 +159,34 @@ LAPLACE = Exercise(
             "it would be 0, but it is b_q.",
         ),
         Misconception(
+            "d is the difference, not the distance",
+            lambda mean_q, scale_q, mean_p, scale_p: (
+                np.log(scale_p / scale_q)
+                - 1
+                + (mean_q - mean_p + scale_q * np.exp(-(mean_q - mean_p) / scale_q)) / scale_p
+            ),
+            "yours is {yours} where {right} is right: you are off where m_q lies left of m_p. d is a distance, so take the "
+            "absolute value of m_q - m_p.",
+        ),
+        Misconception(
+            "the logarithm has the scale of q on top",
+            lambda mean_q, scale_q, mean_p, scale_p: (
+                _laplace(mean_q, scale_q, mean_p, scale_p) - 2 * np.log(scale_p / scale_q)
+            ),
+            "yours is {yours} where {right} is right: the logarithm is upside down. log q - log p contains "
+            "-log b_q + log b_p, so b_p stands on top.",
+        ),
+        Misconception(
+            "the second integral counts once",
+            lambda mean_q, scale_q, mean_p, scale_p: (
+                np.log(scale_p / scale_q)
+                - 1
+                + (np.abs(mean_q - mean_p) + 0.5 * scale_q * np.exp(-np.abs(mean_q - mean_p) / scale_q)) / scale_p
+            ),
+            "yours is {yours} where {right} is right: of E|z - m_p| you have d and half of b_q exp(-d/b_q). Beyond m_p the sign "
+            "turns from minus to plus, so that integral counts twice.",
+        ),
+        Misconception(
             "E|z - m_q| / b_q vanishes",
             lambda mean_q, scale_q, mean_p, scale_p: _laplace(mean_q, scale_q, mean_p, scale_p) + 1,
             "yours is {yours}, one nat above {right}: E|z - m_q| / b_q is not 0 but 1, and it is subtracted. Test: KL(q, q) "
@@ -199,6 +238,12 @@ def _rate_with(*bugs: str) -> Callable:
     return rate
 
 
+def _rate_as_log_variances(mean, log_std, prior_log_std):
+    difference = log_std - prior_log_std
+    terms = np.exp(difference) + mean**2 * np.exp(-prior_log_std) - 1 - difference
+    return 0.5 * np.sum(terms, axis=(1, 2, 3)) / LN2
+
+
 def _rate_oracle(mean, log_std, prior_log_std) -> np.ndarray:
     """A plain loop over the latents: the integral of each, for z measured in standard deviations of its prior."""
     bits = np.zeros(len(mean))
@@ -222,14 +267,27 @@ FIND_THE_BUGS = Exercise(
     cases=_rate_cases,
     misconceptions=[
         Misconception(
-            "; ".join(BUGS[bug][0] for bug in left),
-            _rate_with(*left),
-            f"yours is {{yours}} where {{right}} is right (ratio {{ratio}}). {how_many} left; look at "
-            + ", and at ".join(BUGS[bug][1] for bug in left)
-            + ".",
-        )
-        for how_many, count in {"One bug is": 1, "Two bugs are": 2, "Three bugs are": 3, "All four bugs are": 4}.items()
-        for left in combinations(BUGS, count)
+            "log_std is a log variance, in all terms",
+            _rate_as_log_variances,
+            "yours is {yours} where {right} is right: you read log_std as a log variance, now in all terms. It is the logarithm "
+            "of a standard deviation: leave the other terms, and give the ratio of variances its 2.",
+        ),
+        *[
+            Misconception(
+                "; ".join(BUGS[bug][0] for bug in left),
+                _rate_with(*left),
+                f"yours is {{yours}} where {{right}} is right (ratio {{ratio}}). {how_many} left; look at "
+                + ", and at ".join(BUGS[bug][1] for bug in left)
+                + ".",
+            )
+            for how_many, count in {
+                "One bug is": 1,
+                "Two bugs are": 2,
+                "Three bugs are": 3,
+                "All four bugs are": 4,
+            }.items()
+            for left in combinations(BUGS, count)
+        ],
     ],
     notice="not one of the four raised an error or gave a negative rate. A rate is only trusted once a case with a known "
     "price, a sampler or a file has confirmed it.",
@@ -352,6 +410,21 @@ BEST_PRIOR = Exercise(
             lambda mean, log_std: (mean.mean(axis=0), _half_log(np.exp(2 * log_std).mean(axis=0))),
             "your mean is right; your log_std is {yours} where {right} is right, too small: you averaged the variances, "
             "but the posteriors also lie in different places, and the prior has to cover all of them.",
+        ),
+        Misconception(
+            "standard deviations add",
+            lambda mean, log_std: (mean.mean(axis=0), np.log(np.exp(log_std).mean(axis=0) + mean.std(axis=0))),
+            "your mean is right; your log_std is {yours} where {right} is right: you added standard deviations. It is variances "
+            "that add; take the root afterwards.",
+        ),
+        Misconception(
+            "the spread of the means is divided by n - 1",
+            lambda mean, log_std: (
+                mean.mean(axis=0),
+                _half_log(np.exp(2 * log_std).mean(axis=0) + mean.var(axis=0, ddof=1)),
+            ),
+            "your mean is right; your log_std is {yours} where {right} is right: you divided by n - 1 (ddof=1). The mean rate is "
+            "a mean over just these images, so divide by n.",
         ),
         Misconception(
             "parameters can be averaged",
