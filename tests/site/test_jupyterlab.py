@@ -138,16 +138,19 @@ def test_the_readmes_first_command_opens_a_notebook_that_runs_answers_and_moves(
         words = answer(page, "00.1", exercise.stub, exercise.solution)
         assert words.startswith("✓ 00.1 correct")
 
-        # The slider
+        # The sliders, one for each codec
         figure = cell(page, "def at_quality(")
-        picture, handle = figure.locator(".jp-OutputArea img"), figure.locator(".noUi-handle")
-        handle.scroll_into_view_if_needed(timeout=1000 * PATIENCE)
-        before = picture.get_attribute("src")
-        handle.focus()
-        for _ in range(5):
-            handle.press("ArrowRight")
-        wait_for(lambda: picture.count() == 1 and picture.get_attribute("src") != before, "another figure")
-        assert figure.locator(".widget-readout").inner_text() == "15"
+        picture, handles = figure.locator(".jp-OutputArea img"), figure.locator(".noUi-handle")
+        for number, readouts in enumerate((["20", "15"], ["20", "20"])):
+            handles.nth(number).scroll_into_view_if_needed(timeout=1000 * PATIENCE)
+            before = picture.get_attribute("src")
+            handles.nth(number).focus()
+            for _ in range(5):
+                handles.nth(number).press("ArrowRight")
+            wait_for(
+                lambda before=before: picture.count() == 1 and picture.get_attribute("src") != before, "another figure"
+            )
+            assert figure.locator(".widget-readout").all_inner_texts() == readouts
 
 
 @pytest.mark.parametrize("path", WITH_SLIDERS, ids=[path.stem for path in WITH_SLIDERS])
