@@ -1,10 +1,9 @@
-"""Exercises of notebook 11: the price of a wrong scale, side information, rounding the surprise, who may see whom.
+"""Exercises of notebook 11: the price of a wrong scale, how precisely to say one, what scales are worth, who may see whom.
 
-The oracles are integrals and plain loops.
+The oracles are integrals, a search and plain loops.
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -71,6 +70,26 @@ WRONG_SCALE = Exercise(
             "assumed scale is too small. The rare large symbols, which then cost most, are missing.",
         ),
         Misconception(
+            "only the logarithm is in bits",
+            lambda std, assumed: float(np.mean((std / assumed) ** 2 / 2 - 0.5 - np.log2(std / assumed))),
+            "yours is {yours} where {right} is right: log2 of the ratio is in bits, but the rest of your sum is still in nats. Divide the whole "
+            "sum by ln 2.",
+        ),
+        Misconception(
+            "the half of the square is lost",
+            lambda std, assumed: 2 * _wrong_scale(std / assumed),
+            "yours is {yours}, twice {right}: look for a missing 1/2. It is half the *logarithm of the variances' ratio*, or the logarithm of the "
+            "standard deviations'.",
+        ),
+        Misconception(
+            "the whole cost is the extra cost",
+            lambda std, assumed: float(
+                np.mean(0.5 * np.log2(2 * math.pi * assumed**2) + (std / assumed) ** 2 / (2 * math.log(2)))
+            ),
+            "yours is {yours} where {right} is right: that is all the bits of a symbol, the cross-entropy. Take off what it costs with the right "
+            "scale; with equal scales the price must be 0.",
+        ),
+        Misconception(
             "sum over the symbols",
             lambda std, assumed: _wrong_scale(std / assumed) * len(std),
             "yours is {yours} where {right} is right (ratio {ratio}, the number of symbols): take the mean over them.",
@@ -84,173 +103,146 @@ WRONG_SCALE = Exercise(
 # 11.2
 
 
-def _classes_oracle(classes: np.ndarray, symbols: np.ndarray) -> float:
-    """Bits per block, symbol by symbol, from counts in dictionaries."""
-    side = Counter(classes.tolist())
-    tables: dict[tuple[int, int], Counter] = {}
-    for c, row in zip(classes.tolist(), symbols.tolist(), strict=True):
-        for channel, k in enumerate(row):
-            tables.setdefault((c, channel), Counter())[k] += 1
-    bits = 0.0
-    for c, row in zip(classes.tolist(), symbols.tolist(), strict=True):
-        bits += math.log2(len(classes) / side[c])
-        for channel, k in enumerate(row):
-            bits += math.log2(side[c] / tables[c, channel][k])
-    return bits / len(classes)
+def _bits_of_step(step: float, symbols: int, share: float = 1.0) -> float:
+    """Side information and wrong scales: -log2 of the step, and the mean of delta^2 / ln 2 for each symbol."""
+    delta = np.linspace(-0.5, 0.5, 2001) * step
+    return share * -math.log2(step) + symbols * float(np.trapezoid(delta**2, delta) / step) / math.log(2)
 
 
-def _empirical_bits(values: np.ndarray) -> float:
-    """Bits of all values under the table of their own frequencies."""
-    counts = np.unique(values, return_counts=True)[1]
-    return float(-np.sum(counts * np.log2(counts / counts.sum())))
+def _step_oracle(symbols: int) -> float:
+    """The least of the sum, by narrowing an interval of log steps to a third and a third."""
+    low, high = math.log(1e-4), math.log(1e2)
+    for _ in range(120):
+        third = (high - low) / 3
+        if _bits_of_step(math.exp(low + third), symbols) < _bits_of_step(math.exp(high - third), symbols):
+            high -= third
+        else:
+            low += third
+    return math.exp((low + high) / 2)
 
 
-def _class_bits(
-    classes: np.ndarray, symbols: np.ndarray, side: Callable = _empirical_bits, latent: Callable = _empirical_bits
-) -> float:
-    """Bits per block; what may go wrong is passed in."""
-    bits = side(classes)
-    for c in np.unique(classes):
-        bits += sum(latent(column) for column in symbols[classes == c].T)
-    return bits / len(classes)
-
-
-SIDE = Exercise(
+STEP = Exercise(
     id="11.2",
-    title="Everything has to be sent",
-    oracle=_classes_oracle,
-    cases=lambda rng: [
-        (np.array([0, 0, 0, 1]), np.array([[1, 0], [1, 0], [0, 0], [5, 3]])),
-        _class_case(rng, 40, 3, 4),
-        _class_case(rng, 60, 5, 3),
-    ],
+    title="How precisely must one say it?",
+    oracle=_step_oracle,
+    cases=lambda rng: [(1,), (6,), (192,), (int(rng.integers(20, 5000)),)],
     misconceptions=[
         Misconception(
-            "side information is free",
-            lambda classes, symbols: _class_bits(classes, symbols, side=lambda classes: 0.0),
-            "yours is {yours} where {right} is right: the decoder cannot choose a table before it knows the class. The classes have to be "
-            "sent, too.",
+            "the error is always the largest one",
+            lambda symbols: math.sqrt(2 / symbols),
+            "yours is {yours} where {right} is right (ratio {ratio}): you took (step / 2)^2 for the error. That is the worst case; the mean "
+            "of a uniform error's square is step^2 / 12.",
         ),
         Misconception(
-            "a class costs log2 of their number",
-            lambda classes, symbols: _class_bits(
-                classes, symbols, side=lambda classes: len(classes) * math.log2(len(np.unique(classes)))
-            ),
-            "yours is {yours} where {right} is right: classes are not equally frequent. Give them a table of their own frequencies, as any "
-            "other symbol.",
+            "the error squared is the step squared",
+            lambda symbols: math.sqrt(1 / (2 * symbols)),
+            "yours is {yours} where {right} is right (ratio {ratio}): you took step^2 for the mean of delta^2. A uniform error of width step has "
+            "the mean square step^2 / 12.",
         ),
         Misconception(
-            "one table for all classes",
-            lambda classes, symbols: (
-                _class_bits(np.zeros_like(classes), symbols) + _empirical_bits(classes) / len(classes)
-            ),
-            "yours is {yours} where {right} is right: you paid for the classes and then did not use them. Count a table for each class and "
-            "channel.",
+            "log2 and ln are the same",
+            lambda symbols: math.sqrt(6 / (symbols * math.log(2))),
+            "yours is {yours} where {right} is right (ratio {ratio}): side information in nats, wrong scales with 1 as delta^2's factor. Both "
+            "terms are bits: ln(step) / ln 2 and delta^2 / ln 2, and ln 2 falls out.",
         ),
         Misconception(
-            "one table for all channels",
-            lambda classes, symbols: (
-                (_empirical_bits(classes) + sum(_empirical_bits(symbols[classes == c]) for c in np.unique(classes)))
-                / len(classes)
-            ),
-            "yours is {yours} where {right} is right: you pooled the channels of a class in one table. Each channel has a table of its own.",
+            "bits beside nats",
+            lambda symbols: math.sqrt(6 * math.log(2) / symbols),
+            "yours is {yours} where {right} is right (ratio {ratio}): one of your two terms is in nats, the other in bits. log2(step) is "
+            "ln(step) / ln 2: the same ln 2 as below delta^2.",
         ),
         Misconception(
-            "every class weighs the same",
-            lambda classes, symbols: float(
-                _empirical_bits(classes) / len(classes)
-                + np.mean(
-                    [
-                        sum(_empirical_bits(column) for column in symbols[classes == c].T) / np.sum(classes == c)
-                        for c in np.unique(classes)
-                    ]
-                )
-            ),
-            "yours is {yours} where {right} is right: you averaged over the classes. Sum the bits of all blocks, then divide by the number "
-            "of blocks: frequent classes weigh more.",
+            "one symbol uses the scale",
+            lambda symbols: math.sqrt(6),
+            "yours is {yours} where {right} is right: it does not depend on `symbols`. All symbols that use the scale pay for its error; the "
+            "side information is paid once.",
         ),
         Misconception(
-            "the answer is in nats",
-            lambda classes, symbols: _class_bits(classes, symbols) * math.log(2),
-            "yours is {yours} where {right} is right (ratio {ratio}, ln 2): these are nats; asked for are bits.",
+            "the step squared is the step",
+            lambda symbols: 6 / symbols,
+            "yours is {yours} where {right} is right: that is the square of the step. Take the root.",
         ),
         Misconception(
-            "the total of the image",
-            lambda classes, symbols: _class_bits(classes, symbols) * len(classes),
-            "yours is {yours} where {right} is right (ratio {ratio}, the number of blocks): that is the whole image; asked for are bits per block.",
+            "many symbols need a coarse scale",
+            lambda symbols: math.sqrt(symbols / 6),
+            "yours is {yours} where {right} is right: upside down. The more symbols use a scale, the more precisely it pays to say it.",
         ),
     ],
-    notice="one term fell and one rose, and only their sum is a file. A hyperprior is these classes made continuous, predicted by a network, "
-    "and trained on exactly this sum.",
+    notice="a scale that serves hundreds of symbols is worth saying to within a tenth or two, one that serves a single symbol is not worth "
+    "saying at all. A hyperprior finds this balance by itself: both costs stand in its loss.",
 )
-
-
-def _class_case(rng: np.random.Generator, blocks: int, count: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Blocks whose class sets the scale of their symbols; the first class is the most frequent."""
-    classes = np.minimum(rng.geometric(0.5, blocks) - 1, count - 1)
-    return classes, np.rint(rng.normal(size=(blocks, channels)) * (1 + 2 * classes[:, None])).astype(int)
 
 
 # 11.3
 
 
-def _mean_oracle(y: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each latent try all symbols and keep the one that comes nearest."""
-    symbols, y_hat = np.empty(y.shape), np.empty(y.shape)
-    for place in np.ndindex(y.shape):
-        symbols[place] = min(range(-60, 61), key=lambda k: abs(y[place] - (mean[place] + k)))
-        y_hat[place] = mean[place] + symbols[place]
-    return symbols, y_hat
+def _worth_oracle(std: np.ndarray) -> float:
+    """Integrals of p log2(p / q) for each number, q the common Gaussian of its channel."""
+    total = 0.0
+    for column in std.T.tolist():
+        common = math.sqrt(sum(s**2 for s in column) / len(column))
+        for s in column:
+            x = np.linspace(-12 * s, 12 * s, 20001)
+            p = np.exp(-(x**2) / (2 * s**2)) / (s * math.sqrt(2 * math.pi))
+            log_ratio = -(x**2) / (2 * s**2) - math.log(s) + x**2 / (2 * common**2) + math.log(common)
+            total += float(np.sum(p * log_ratio) * (x[1] - x[0])) / math.log(2) / len(column)
+    return total
 
 
-def _about(y: np.ndarray, mean: np.ndarray, rounding: Callable = np.rint) -> tuple[np.ndarray, np.ndarray]:
-    symbols = rounding(y - mean)
-    return symbols, mean + symbols
+def _worth(std: np.ndarray, common: Callable = lambda s: np.sqrt(np.mean(s**2, axis=0))) -> float:
+    """Bits per block; the single standard deviation of each channel is passed in."""
+    return float(np.sum(np.log2(common(std)) - np.mean(np.log2(std), axis=0)))
 
 
-ABOUT_MEAN = Exercise(
+WORTH = Exercise(
     id="11.3",
-    title="Round the surprise",
-    oracle=_mean_oracle,
+    title="What are scales worth?",
+    oracle=_worth_oracle,
     cases=lambda rng: [
-        (np.array([2.4, -0.7, 10.2]), np.array([0.3, -0.6, 9.6])),
-        (3 * rng.normal(size=(4, 5)), 2 * rng.normal(size=(4, 5))),
+        (np.array([[8.0], [2.0]]),),
+        (np.exp(rng.normal(2, 1, (12, 3))),),
+        (np.exp(rng.normal(3, 0.5, (7, 5)) + np.arange(5)),),
     ],
     misconceptions=[
         Misconception(
-            "round first, then subtract the mean",
-            lambda y, mean: (np.rint(y) - mean, np.rint(y)),
-            "yours is {yours} where {right} is right: rounding minus a mean is no integer. Subtract the mean first, then round what is left.",
+            "the best common Gaussian has the mean standard deviation",
+            lambda std: _worth(std, lambda s: np.mean(s, axis=0)),
+            "yours is {yours} where {right} is right: the cost of a Gaussian has the *square* of what comes in it, so the best common variance "
+            "is the mean of the variances.",
         ),
         Misconception(
-            "means are rounded, too",
-            lambda y, mean: (np.rint(y) - np.rint(mean), np.rint(y)),
-            "yours is {yours} where {right} is right: you rounded the mean. The decoder knows it exactly; keep it, and the grid of what can be "
-            "said moves to where the latent is expected.",
+            "the answer is in nats",
+            lambda std: math.log(2) * _worth(std),
+            "yours is {yours} where {right} is right (ratio {ratio}, ln 2): these are nats; asked for are bits.",
         ),
         Misconception(
-            "the symbol is the latent",
-            lambda y, mean: (np.rint(y - mean), np.rint(y - mean)),
-            "yours is {yours} where {right} is right: the decoder has to add the mean again.",
+            "a variance is a standard deviation",
+            lambda std: 2 * _worth(std),
+            "yours is {yours}, twice {right}: bits are log2 of a *standard deviation*, half of log2 of a variance.",
         ),
         Misconception(
-            "integers are cut off, not rounded",
-            lambda y, mean: _about(y, mean, np.trunc),
-            "yours is {yours} where {right} is right: you cut off towards 0 (`astype(int)` does that). It makes a wide dead zone and errors "
-            "of up to a whole step.",
+            "mean over the channels",
+            lambda std: _worth(std) / std.shape[1],
+            "yours is {yours} where {right} is right (ratio {ratio}): you took the mean over the channels. A block has a number in each of them: sum.",
         ),
         Misconception(
-            "down is as good as nearest",
-            lambda y, mean: _about(y, mean, np.floor),
-            "yours is {yours} where {right} is right: you rounded down, which shifts every latent by half a step on average.",
+            "sum over the blocks",
+            lambda std: _worth(std) * len(std),
+            "yours is {yours} where {right} is right (ratio {ratio}, the number of blocks): that is for all blocks; asked for is the mean over blocks.",
         ),
         Misconception(
-            "the latent is an integer in the end",
-            lambda y, mean: (np.rint(y - mean), np.rint(mean + np.rint(y - mean))),
-            "yours is {yours} where {right} is right: you rounded the sum. Only the symbol is an integer; mean plus symbol may lie anywhere.",
+            "one Gaussian for all channels",
+            lambda std: _worth(std, lambda s: np.full(s.shape[1], np.sqrt(np.mean(s**2)))),
+            "yours is {yours} where {right} is right: your common Gaussian is that of all channels together. Each channel has a table of its own.",
+        ),
+        Misconception(
+            "scales cost instead of saving",
+            lambda std: -_worth(std),
+            "yours is {yours} where {right} is right: the sign. To know more cannot cost more bits (what it costs to be told is another account).",
         ),
     ],
-    notice="where the mean is right, the symbol is 0, which is almost free, *and* the error is small: a mean saves bits and error at once.",
+    notice="this is the logarithm of a root mean square over a geometric mean: it is large where a channel is almost silent in many blocks "
+    "and loud in a few, and that is what photographs are like.",
 )
 
 
@@ -315,4 +307,4 @@ CONTEXT = Exercise(
     "but a photograph then needs thousands of passes, one after the other.",
 )
 
-EXERCISES = [WRONG_SCALE, SIDE, ABOUT_MEAN, CONTEXT]
+EXERCISES = [WRONG_SCALE, STEP, WORTH, CONTEXT]
