@@ -1,4 +1,6 @@
-"""Wrong answers made by a machine: `uv run python tests/exercises/mutants.py [NN.K ...]` lists what a check takes.
+"""Wrong answers made by a machine.
+
+`PYTHONPATH=tests/notebooks uv run python tests/exercises/mutants.py [NN.K ...]` lists those that a check takes.
 
 A mutant is a worked solution with one small slip: another operator, base, rounding, axis, sign or bound, a factor or a
 term left out, arguments swapped, a number one too large or too small. A check that takes one is right (the mutant
