@@ -69,10 +69,12 @@ def test_a_rung_of_the_committed_ladder_writes_the_bytes_of_the_table(rung):
 
 
 def test_the_median_rule_is_undone_block_by_block(latents):
-    y = latents[0].y
-    stored = ablation.differences(y)
+    y, weights = latents[0].y, ablation.load_rung(0)
+    stored = ablation.differences(y, 30, weights)
     assert np.array_equal(ablation.undone(stored[..., : ablation.FLAT]), np.rint(y[..., : ablation.FLAT]))
-    assert np.array_equal(stored[..., ablation.FLAT :], y[..., ablation.FLAT :])
+    centre = (codec.decoder.gain(30, weights) * weights["centre"])[ablation.FLAT :]
+    assert np.allclose(stored[..., ablation.FLAT :] + centre, y[..., ablation.FLAT :], atol=1e-4)
+    assert 0 < np.sum(np.abs(weights["centre"]) > 2) < 10  # a few channels are nearly a constant
     assert np.abs(stored[..., : ablation.FLAT]).mean() < 0.6 * np.abs(y[..., : ablation.FLAT]).mean()
 
 
@@ -100,6 +102,17 @@ def test_a_file_with_differences_comes_back_as_its_flat_channels_were_rounded(la
     codec.decoder.walk(state, weights, lambda *given: visit(*given, reader))
     wrong = ablation.undone(found) != np.rint(y[..., : ablation.FLAT])
     assert wrong.mean() < 0.01  # only where nothing may be stored
+
+
+def test_a_centre_is_the_mean_before_the_gain(latents):
+    weights = codec.load_weights()
+    centre = ablation.centre_of(latents, weights)
+    left = [y - codec.decoder.gain(round(100 * quality), weights) * centre for quality, y in latents]
+    means = [
+        y.mean(axis=(0, 1)) / codec.decoder.gain(round(100 * q), weights)
+        for (q, _), y in zip(latents, left, strict=True)
+    ]
+    assert np.allclose(np.mean(means, axis=0)[ablation.FLAT :], 0, atol=1e-3) and not centre[: ablation.FLAT].any()
 
 
 def test_gains_in_the_table_follow_from_its_bytes():

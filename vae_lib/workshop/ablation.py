@@ -72,7 +72,9 @@ def median(left: np.ndarray, above: np.ndarray, corner: np.ndarray) -> np.ndarra
 
 def centre_of(latents: Sequence[Latent], weights: CodecWeights) -> np.ndarray:
     """Mean of each channel that is not flat, (192,) float32, before the gain."""
-    centre = np.mean([y.mean(axis=(0, 1)) / decoder.gain(round(100 * quality), weights) for quality, y in latents], axis=0)
+    centre = np.mean(
+        [y.mean(axis=(0, 1)) / decoder.gain(round(100 * quality), weights) for quality, y in latents], axis=0
+    )
     return np.where(np.arange(len(centre)) < FLAT, 0, centre).astype(np.float32)
 
 
