@@ -178,6 +178,7 @@ def _laplace_cases(rng: np.random.Generator) -> list[tuple]:
     x_uint8 = rng.integers(1, 255, 40).astype(np.uint8)
     near = x_uint8 + rng.uniform(-20, 20, 40)
     x_uint8[:4], near[:4] = [0, 0, 255, 255], [-5.0, 12.0, 240.0, 262.0]
+    near[4:12] = x_uint8[4:12] + rng.uniform(-0.4, 0.4, 8)  # the mean within the pixel's own bin
     far = np.array([230, 20, 255, 0], np.uint8), np.array([50.0, 200.0, 30.0, 250.0]), np.array([4.0, 4.0, 4.0, 5.0])
     farther = (*far[:2], np.array([0.17, 0.16, 0.2, 0.22]))  # a thousand scales away, where even exp(t) is 0
     return [(x_uint8, near, rng.uniform(0.5, 12, 40)), far, farther]

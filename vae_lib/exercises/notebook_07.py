@@ -104,7 +104,7 @@ ADAM = Exercise(
     oracle=_adam_oracle,
     cases=lambda rng: [
         ((rng.normal(0.5, 1, (steps, 3)) * scale).astype(np.float32), learning_rate)
-        for steps, scale, learning_rate in ((1, 1, 0.1), (2, 10, 0.01), (7, [0.1, 1, 100], 0.002))
+        for steps, scale, learning_rate in ((1, 1, 0.1), (2, 10, 0.01), (7, [0.1, 1, 100], 0.002), (3, 1e-8, 0.1))
     ],
     misconceptions=[
         Misconception(
