@@ -327,6 +327,11 @@ FREEZE = Exercise(
             "yours is {yours} where {right} is right: you cut the fraction off. Round the weights to the nearest integer: half the error, and "
             "none on average.",
         ),
+        Misconception(
+            "the input has no places",
+            lambda k, b, i, w, o: _freeze(k, b, i, w, o, bits=w - o),
+            "yours is {yours} where {right} is right: you left out the places of the input. The sum has in_bits + weight_bits of them.",
+        ),
     ],
     notice="the network is rounded once, when it is frozen, and never again: from here on all machines compute the same function, which is "
     "a little different from the one that was trained.",
