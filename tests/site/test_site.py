@@ -31,7 +31,7 @@ RAW_TEX = r"""() => {
     const text = texts.currentNode;
     const inside = (places) => text.parentElement.closest(places);
     const prose = inside("article") && !inside("pre, code, script, mjx-container");
-    if (prose && /\\\(|\\\[|\$[^\s$][^$]*\$|\\[a-z]{3,}/.test(text.data)) found.push(text.data.trim().slice(0, 80));
+    if (prose && /\\\(|\\\[|\$|\\[a-z]{3,}/.test(text.data)) found.push(text.data.trim().slice(0, 80));
   }
   for (const math of document.querySelectorAll(".math"))
     if (!math.querySelector("mjx-container")) found.push("not typeset: " + math.textContent.slice(0, 80));
