@@ -1,5 +1,6 @@
 """Each check is itself checked: by the folded solution, other right answers, documented wrong ones, and nonsense."""
 
+import ast
 import dataclasses
 import functools
 import importlib
@@ -40,6 +41,7 @@ def namespace(notebook, source: str) -> dict:
     """What a solution may use: of the notebook, what grading would lend it."""
     stubs = {entry.stub for entry in find_exercises(notebook)}
     program, _ = statements([cell.source for _, cell in of_type(notebook, "code")])
+    program = [statement for statement in program if not isinstance(statement.node, ast.Expr)]  # no setting of JAX
     uses = set().union(*(statement.uses for statement in statements([source])[0]))
     names = {"__name__": "solution"}
     run(needed([s for s in program if not s.gives & stubs], uses - stubs)[0], names, {})

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -239,15 +240,18 @@ def test_a_folder_in_which_nothing_can_be_read_is_refused(tmp_path, capsys):
     assert not out.exists()
 
 
-def test_ctrl_c_ends_it_in_one_line_and_writes_nothing(folder, tmp_path):
+def test_ctrl_c_ends_it_in_one_line_and_writes_nothing(folder, tmp_path_factory, tmp_path):
+    many = tmp_path_factory.mktemp("many")  # more than are measured before a busy machine reads the progress bar
+    for number in range(60):
+        shutil.copy(folder / "0.png", many / f"{number}.png")
     out = tmp_path / "results.json"
-    command = [sys.executable, "-m", "vae_lib", "benchmark", str(folder), "--json", str(out)]
+    command = [sys.executable, "-m", "vae_lib", "benchmark", str(many), "--json", str(out)]
     # As in a terminal, also where pytest runs in the background, whose children ignore Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     signal.signal(signal.SIGINT, before)
     said = b""
-    while b"1.png" not in said:  # the progress bar names the second picture: the first is measured
+    while b" 1/60" not in said:  # the progress bar counts: one is measured
         said += running.stderr.read1()
         assert running.poll() is None
     running.send_signal(signal.SIGINT)
