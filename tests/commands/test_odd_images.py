@@ -295,7 +295,9 @@ def folder_of_pictures(photograph, tmp_path):
 
 
 def test_many_files_go_on_without_one_that_fails_and_are_those_of_single_calls(folder_of_pictures, tmp_path, capfd):
+    before = dict(os.environ)
     assert main(["compress", str(folder_of_pictures), "--out-dir", str(tmp_path / "out")]) == 1
+    assert dict(os.environ) == before  # what workers are told is not left to others
     words = capfd.readouterr().err
     assert f"left out: {folder_of_pictures / 'notes.txt'}\n" in words and "3 of 4 files" in words
     assert words.splitlines()[-1].startswith(f"failed: {folder_of_pictures / 'broken.png'}: expected a picture")

@@ -85,11 +85,15 @@ def each(do: Job, jobs: list[tuple[Path, Path]], gigabytes: float) -> int:
     began = time.perf_counter()
     failed, sizes = [], []
     count = workers(len(jobs), gigabytes)
-    # Each worker has a core for itself, and leaves progress to this process.
-    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    own = dict(os.environ)
     with ProcessPoolExecutor(count, get_context("spawn"), start) as pool:
-        for ready in [pool.submit(time.perf_counter) for _ in range(count)]:
-            ready.result()
+        try:  # a worker inherits these: a core for itself, and no progress bars
+            os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+            for ready in [pool.submit(time.perf_counter) for _ in range(count)]:
+                ready.result()
+        finally:
+            os.environ.clear()
+            os.environ.update(own)
         started = time.perf_counter()
         sources = {pool.submit(do, *job): job[0] for job in jobs}
         try:
