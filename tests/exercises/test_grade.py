@@ -1,15 +1,18 @@
 """Grading a folder of submissions: each bad one named, nothing lost."""
 
 import json
+import os
 import re
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.manager import start_new_kernel
 from notebook_rules import ROOT, as_shipped, find_exercises
 
 from vae_lib.commands import main
-from vae_lib.exercises.grade import grade
+from vae_lib.exercises.grade import grade, grade_folder
 
 NOTEBOOK = ROOT / "notebooks" / "01_bits_and_bytes.ipynb"
 ENDLESS = "def {name}(*arguments):\n    while True:\n        pass"
@@ -82,7 +85,7 @@ def test_the_command_grades_a_folder_and_names_what_is_no_notebook(tmp_path, cap
     submission(folder / "anna", "01.ipynb", SOLUTIONS)
     (folder / "berta.ipynb").write_text("{ no JSON")
     (folder / "clara.ipynb").write_text(json.dumps({"cells": []}))
-    assert main(["grade", str(folder), "--json", str(tmp_path / "grades.json")]) == 0
+    assert main(["grade", str(folder), "--json", str(tmp_path / "grades.json")]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["anna/01.ipynb", "berta.ipynb", "clara.ipynb"]
     assert re.search(rf"{COUNT} of {COUNT}$", lines[0])
@@ -96,3 +99,167 @@ def test_what_cannot_be_graded_is_one_line_and_exit_code_2(arguments, tmp_path, 
     monkeypatch.chdir(tmp_path)
     assert main(["grade", *arguments]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+# What people hand in: {what it is: cells in place of the stub}. {name} is the function asked for, {answer} the worked
+# solution under that name, {indented} the same by four spaces.
+SHAPES = {
+    "as asked": ["{answer}"],
+    "untouched": ['def {name}(*arguments):\n    """What it shall do."""\n    ...'],
+    "wrong": ["def {name}(*arguments):\n    return 123.0"],
+    "a cell that is timed": ["%%time\n{answer}"],
+    "a cell that is captured": ["%%capture\n{answer}"],
+    "a cell in another language": ["%%bash\necho {name}", "{answer}"],
+    "a line that is timed": ["{answer}\nright = {name}\n%time {name} = right"],
+    "a magic before it": ["%matplotlib inline\n{answer}"],
+    "a command of the shell before it": ["!true\n{answer}"],
+    "help before it": ["{answer}\n{name}?"],
+    "a small global": ["one = 1.0", "{answer}\nright = {name}\ndef {name}(*a):\n    return one and right(*a)"],
+    "a tuple of globals": [
+        "one, two = 1.0, 2.0",
+        "{answer}\nright = {name}\ndef {name}(*a):\n    return two and right(*a)",
+    ],
+    "a starred assignment": [
+        "one, *rest = [1, 2, 3]",
+        "{answer}\nright = {name}\ndef {name}(*a):\n    return rest and right(*a)",
+    ],
+    "a global that is counted up": [
+        "n = 0\nn += 1",
+        "{answer}\nright = {name}\ndef {name}(*a):\n    return n and right(*a)",
+    ],
+    "a table that a loop fills": [
+        "table = {}\nfor i in range(3):\n    table[i] = i",
+        "{answer}\nright = {name}\ndef {name}(*a):\n    return table[2] and right(*a)",
+    ],
+    "a list that grows": [
+        "seen = []\nseen.append(1)",
+        "{answer}\nright = {name}\ndef {name}(*a):\n    return seen[0] and right(*a)",
+    ],
+    "a dictionary that is brought up to date": [
+        "known = dict()\nknown.update(a=1)",
+        "{answer}\nright = {name}\ndef {name}(*a):\n    return known['a'] and right(*a)",
+    ],
+    "a definition under if": ["if True:\n{indented}"],
+    "a definition under else": ["if False:\n    pass\nelse:\n{indented}"],
+    "a definition under try": ["try:\n{indented}\nexcept NameError:\n    pass"],
+    "a definition under with": ["import contextlib\nwith contextlib.suppress(ValueError):\n{indented}"],
+    "an import under try": [
+        "try:\n    import no_such_module as m\nexcept ImportError:\n    import math as m",
+        "{answer}\nright = {name}\ndef {name}(*a):\n    return m.pi and right(*a)",
+    ],
+    "all of a module": ["from math import *", "{answer}\nright = {name}\ndef {name}(*a):\n    return pi and right(*a)"],
+    "a lambda": ["{answer}\nright = {name}\n{name} = lambda *a: right(*a)"],
+    "a partial function": ["import functools\n{answer}\nright = {name}\n{name} = functools.partial(right)"],
+    "an object that can be called": [
+        "{answer}\nright = {name}\nclass A:\n    def __call__(self, *a):\n        return right(*a)\n{name} = A()"
+    ],
+    "a decorator": [
+        "def plain(f):\n    return lambda *a: f(*a)",
+        "{answer}\nright = {name}\n@plain\ndef {name}(*a):\n    return right(*a)",
+    ],
+    "a helper below it": [
+        "def {name}(*a):\n    return helper(*a)",
+        "{answer}\nhelper, {name} = {name}, lambda *a: helper(*a)",
+    ],
+    "twice, the second right": ["def {name}(*a):\n    return 123.0", "{answer}"],
+    "twice, the second wrong": ["{answer}", "def {name}(*a):\n    return 123.0"],
+    "after a line that fails": ["1 / 0\n{answer}"],
+    "before a line that fails": ["{answer}\n1 / 0"],
+    "after a call that fails": ["import numpy as np\nempty = np.zeros(2)\nempty[5] = 1\n{answer}"],
+    "no Python": ["def {name}(:"],
+    "a default that fails": ["def {name}(*a, b=1 / 0):\n    return b"],
+    "an annotation that fails": ["def {name}(p: NoSuchType):\n    return p"],
+    "a name that is nowhere": ["def {name}(*a):\n    return no_such_name"],
+    "a function that counts its calls": [
+        "calls = 0",
+        "{answer}\nright = {name}\ndef {name}(*a):\n    global calls\n    calls += 1\n    return right(*a)",
+    ],
+    "a name that is deleted": ["{answer}\nright = {name}\ndel {name}\ndef {name}(*a):\n    return right(*a)"],
+    "a walrus": ["{answer}\nright = {name}\nif (two := 2) > 1:\n    def {name}(*a):\n        return two and right(*a)"],
+    "something else than a function": ["{name} = 3"],
+    "a seed": ["import numpy as np\nnp.random.seed(0)\n{answer}"],
+    "letters of another alphabet": ["σ = 1.0\n{answer}\nright = {name}\ndef {name}(*a):\n    return σ and right(*a)"],
+    "tabs and Windows' ends of lines": ["{answer}\r\nright = {name}\r\ndef {name}(*a):\r\n\treturn right(*a)\r\n"],
+}
+
+
+def handed_in(shape: str, entry) -> list[str]:
+    """The cells of a shape for an exercise."""
+    indented = "\n".join(f"    {line}" for line in entry.solution.splitlines())
+    words = {"{name}": entry.stub, "{answer}": entry.solution, "{indented}": indented}
+    cells = SHAPES[shape]
+    for word, text in words.items():
+        cells = [cell.replace(word, text) for cell in cells]
+    return cells
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    """A kernel in which notebook 01 has been run, as far as exercises need it: cell -> what it prints, or its error."""
+    manager, client = start_new_kernel(cwd=str(ROOT / "notebooks"))
+
+    def run(source: str) -> str:
+        said = []
+        client.execute_interactive(source, output_hook=lambda message: said.append(message["content"]), timeout=120)
+        return "".join(str(content.get("text", content.get("ename", ""))) for content in said)
+
+    for cell in as_shipped(NOTEBOOK).cells:
+        if cell.cell_type == "code" and re.search("^(import|from|def) ", cell.source, re.MULTILINE):
+            run(cell.source)
+    yield run
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def test_the_verdicts_are_those_of_a_kernel(tmp_path, kernel):
+    entries = find_exercises(as_shipped(NOTEBOOK))
+    of_exercise = {shape: entries[number % len(entries)] for number, shape in enumerate(SHAPES)}
+    expected, shapes = {}, list(SHAPES)
+    for shape, entry in of_exercise.items():
+        kernel(f"{entry.stub} = None\ndel {entry.stub}")
+        for cell in handed_in(shape, entry):
+            kernel(cell)
+        said = kernel(f'check("{entry.id}", {entry.stub})')
+        status = re.search(r"[✓○✗] [\d.]+ (correct|not attempted|not yet):", said)
+        expected[shape] = status[1] if status else "missing"
+    assert set(expected.values()) == {"correct", "not attempted", "not yet", "missing"}, expected
+    for start in range(0, len(shapes), len(entries)):  # as many shapes in a submission as there are exercises
+        notebook = as_shipped(NOTEBOOK)
+        for shape in reversed(shapes[start : start + len(entries)]):
+            at = of_exercise[shape].check - 1
+            notebook.cells[at : at + 1] = [nbformat.v4.new_code_cell(c) for c in handed_in(shape, of_exercise[shape])]
+        nbformat.write(notebook, tmp_path / f"{start:02}.ipynb")
+    found, text = {}, {}
+    for name, result in grade_folder(tmp_path):
+        for shape in shapes[int(name[:2]) : int(name[:2]) + len(entries)]:
+            found[shape] = result["verdicts"][of_exercise[shape].id]["status"]
+            text[shape] = result["verdicts"][of_exercise[shape].id]["text"]
+    wrong = [f"{s}: {found[s]} for {expected[s]}: {text[s]}" for s in shapes if found[s] != expected[s]]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_submission_ends_at_its_time_with_all_that_it_started(tmp_path):
+    first, second, *_ = SOLUTIONS
+    sleeps = "import os\ndef {name}(*arguments):\n    os.system('sleep 90')"
+    path = submission(tmp_path, "01.ipynb", SOLUTIONS | {second: sleeps})
+    began = time.monotonic()
+    result = grade(path, seconds=12)
+    assert time.monotonic() - began < 20 and result["trouble"] == "no end after 12 s"
+    assert result["verdicts"][first]["status"] == "correct"
+
+
+def test_notebooks_are_found_by_whatever_name_and_behind_links_and_read_with_a_byte_order_mark(tmp_path, capsys):
+    folder, elsewhere = tmp_path / "in", tmp_path / "elsewhere"
+    path = submission(folder, "anna.IPYNB", SOLUTIONS)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    submission(elsewhere, "clara.ipynb", SOLUTIONS)
+    (folder / "link").symlink_to(elsewhere)
+    (folder / "round").symlink_to(folder)
+    (folder / os.fsdecode(b"d\xe4vid.ipynb")).write_bytes(path.read_bytes())
+    assert main(["grade", str(folder), "--json", str(tmp_path / "grades.json")]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows] == ["anna.IPYNB", r"d\udce4vid.ipynb", "link/clara.ipynb"]
+    assert (
+        all(f"{COUNT} of {COUNT}" in row for row in rows)
+        and len(json.loads((tmp_path / "grades.json").read_text())) == 3
+    )

@@ -13,8 +13,9 @@ For teachers: runs the checks over a folder of submitted notebooks, each in a pr
   python -m vae_lib grade SUBMISSIONS
   python -m vae_lib grade SUBMISSIONS --words --json grades.json
 
-✓ correct, ✗ not yet, ○ not attempted, - missing. A notebook that is broken, or runs past its time, is named, and the
-rest goes on. What a learner saw is among the words. Submissions are programs: run them where strangers' programs may.
+✓ correct, ✗ not yet, ○ not attempted, - missing. A notebook that is broken, or runs past its time, is named, the rest
+goes on, and the exit code is 1. What a learner saw is among the words. Submissions are programs: run them where
+strangers' programs may.
 """
 
 
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=2, help="submissions at a time (default 2)")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """The checks over submitted notebooks."""
     from vae_lib.exercises.grade import grade_folder, row
 
@@ -45,3 +46,4 @@ def run(options: argparse.Namespace) -> None:
                 print(f"    {exercise} {verdict['text']}")
     if options.json:
         write(options.json, lambda temporary: temporary.write_text(json.dumps(results, indent=1), encoding="utf-8"))
+    return int(any(result["trouble"] for result in results.values()))
