@@ -13,7 +13,7 @@ from misconceptions import TABLE, all_exercises, table
 from notebook_rules import ROOT, as_shipped, find_exercises, is_untouched, load, of_type
 
 from vae_lib.exercises.engine import Exercise, judge
-from vae_lib.exercises.grade import define
+from vae_lib.exercises.grade import needed, run, statements
 
 EXERCISES = all_exercises()
 MISCONCEPTIONS = [(exercise, k) for exercise in EXERCISES for k in range(len(exercise.misconceptions))]
@@ -36,10 +36,13 @@ def in_notebook(exercise_id: str):
     return notebook, found[exercise_id]
 
 
-def namespace(notebook) -> dict:
-    """What a solution may use: the notebook's imports, functions, classes and constants, as grading has them."""
+def namespace(notebook, source: str) -> dict:
+    """What a solution may use: of the notebook, what grading would lend it."""
+    stubs = {entry.stub for entry in find_exercises(notebook)}
+    program, _ = statements([cell.source for _, cell in of_type(notebook, "code")])
+    uses = set().union(*(statement.uses for statement in statements([source])[0]))
     names = {"__name__": "solution"}
-    define([cell.source for _, cell in of_type(notebook, "code")], names)
+    run(needed([s for s in program if not s.gives & stubs], uses - stubs)[0], names, {})
     return names
 
 
@@ -47,8 +50,9 @@ def namespace(notebook) -> dict:
 def test_the_notebook_has_the_exercise_its_stub_and_a_solution_that_is_right(exercise: Exercise):
     notebook, entry = in_notebook(exercise.id)
     assert entry.title == exercise.title
-    names = namespace(notebook)
-    exec(compile(notebook.cells[entry.check - 1].source, "stub", "exec"), names)
+    stub = notebook.cells[entry.check - 1].source
+    names = namespace(notebook, f"{stub}\n{entry.solution}")
+    exec(compile(stub, "stub", "exec"), names)
     assert judge(exercise, names[entry.stub]).status == "not attempted"
     exec(compile(entry.solution, "solution", "exec"), names)
     verdict = judge(exercise, names[entry.stub])

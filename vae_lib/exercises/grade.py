@@ -185,30 +185,36 @@ def root(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def needed(program: list[Statement], names: set[str]) -> tuple[list[Statement], set[str]]:
+def needed(
+    program: list[Statement], names: set[str], chosen: list[Statement] | None = None
+) -> tuple[list[Statement], set[str]]:
     """The statements that give these names, with all that they use in turn; and the names that none gives.
 
-    What stands before one of the names in its own cell is needed as well: if it raises, a kernel stops there.
+    Args:
+      chosen: statements that are needed in any case.
     """
     modules = {name for s in program if isinstance(s.node, (ast.Import, ast.ImportFrom)) for name in s.gives}
-    left = [s for s in program if not is_show(s, modules)]
-    last = {s.cell: s.node.lineno for s in left if s.gives & names}
-    chosen = [s for s in left if s.node.lineno <= last.get(s.cell, 0)]
+    chosen = chosen or []
     wanted, before = {"*", *names}.union(*(s.uses for s in chosen)), 0
     while len(wanted) > before:
         before = len(wanted)
-        chosen = [s for s in left if s in chosen or s.gives & wanted]
+        chosen = [s for s in program if s in chosen or (s.gives & wanted and not is_show(s, modules))]
         wanted = wanted.union(*(s.uses for s in chosen))
     return chosen, wanted.difference("*", *(s.gives for s in chosen))
 
 
+def in_front(program: list[Statement], names: set[str]) -> list[Statement]:
+    """What stands in a cell before one of the names is given: if it raises, a kernel gives no name any more."""
+    last = {s.cell: s.node.lineno for s in program if s.gives & names}
+    return [s for s in program if s.node.lineno <= last.get(s.cell, 0) and "get_ipython" not in s.uses]
+
+
 def is_show(statement: Statement, modules: set[str]) -> bool:
-    """Whether it only calls a magic, or a module's function, as plt.show(); np.random.seed(0) sets something in one."""
-    function = getattr(getattr(statement.node, "value", None), "func", None)  # of an expression statement
-    if not isinstance(statement.node, ast.Expr) or not isinstance(function, ast.Attribute):
-        return False
-    magic = root(function) == "get_ipython" and not statement.gives
-    return magic or (isinstance(function.value, ast.Name) and function.value.id in modules)
+    """Whether it only calls a module's function, as plt.show(); np.random.seed(0) sets something in one."""
+    match statement.node:
+        case ast.Expr(ast.Call(ast.Attribute(ast.Name(name)))):
+            return name in modules
+    return False
 
 
 def run(part: list[Statement], names: dict[str, Any], failed: dict[str, str]) -> None:
@@ -245,8 +251,9 @@ def _judge_file(path: Path) -> None:
     names["__name__"] = "submission"
     lent = [s for s in statements(own_cells)[0] if not s.gives & set(stubs.values())]  # an answer is not lent
     program, failed = statements(cells)
-    chosen, lacking = needed(program, set(wanted.values()))
-    run(needed(lent, lacking - set(wanted.values()))[0], names, {})
+    answers = set(wanted.values())
+    chosen, lacking = needed(program, answers, in_front(program, answers))
+    run(needed(lent, lacking - answers)[0], names, {})
 
     def tell(exercise: str, verdict: Verdict) -> None:
         line = json.dumps({"id": exercise, "status": verdict.status, "text": verdict.text})
