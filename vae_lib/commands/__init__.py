@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; 0 when it worked, 2 with one line on stderr when it could not."""
+    """Run a command; 0 when it worked, 2 with one line on stderr when it could not, 1 for some of many files."""
     options = parser().parse_args(arguments)
     code = run(options)
     if code and getattr(options, "coordinator", None):
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     try:
-        COMMANDS[options.command].run(options)
+        return COMMANDS[options.command].run(options) or 0
     except KeyboardInterrupt:
         print(f"vae_lib {options.command}: interrupted", file=sys.stderr)
         return 130
@@ -62,4 +62,3 @@ def run(options: argparse.Namespace) -> int:
             print(f"vae_lib {options.command}: {error}", file=sys.stderr)
             return 2
         raise
-    return 0
