@@ -16,7 +16,7 @@ from house import CORE, FURNITURE, LIBRARY, PAGE, ROOMS, ROOT, WORKSHOP, imports
 from notebook_rules import RULES, load, section
 
 TOP_LEVEL = {"site", "notebooks", "vae_lib", "data", "tests", "environment.yml", "README.md"} | {
-    "pyproject.toml", "LICENSE", "CITATION.cff", ".ci", ".devcontainer", ".gitignore", ".github",
+    "pyproject.toml", "LICENSE", "CITATION.cff", ".ci", ".devcontainer", ".gitattributes", ".gitignore", ".github",
 }  # fmt: skip
 IMPORT_SECONDS = 0.4  # what `import vae_lib.vae` may cost beyond JAX
 

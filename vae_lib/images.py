@@ -7,13 +7,14 @@ measured on other pixels.
 import gzip
 import hashlib
 import io
+import logging
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import pillow_jxl  # noqa: F401  (importing it teaches Pillow to open JPEG XL)
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageColor, ImageOps
 
 # data/ lies beside this package, so the sets load from any working directory.
 DATA_FOLDER = Path(__file__).resolve().parent.parent / "data"
@@ -83,35 +84,106 @@ def load_photographs(split: Literal["train", "validation", "test"]) -> dict[str,
     return {Path(path).stem: np.array(Image.open(io.BytesIO(_read_verified(path)))) for path in paths}
 
 
-def load_image(path: str | Path) -> np.ndarray:
-    """Load a picture file of any format that Pillow or JPEG XL's plugin reads; of an animation, the first frame.
+def load_image(source: str | Path | BinaryIO, background: str | None = None) -> np.ndarray:
+    """Load a picture of any format that Pillow or JPEG XL's plugin reads; of an animation, the first frame.
 
-    The picture is turned as its EXIF orientation says. Grey and palette pictures become RGB, which loses nothing;
-    colours stored with more than 8 bits per channel arrive here as Pillow rounds them.
+    The picture is turned as its orientation says, and its colours are converted to sRGB where a profile says that they
+    are others. Grey and palette pictures become RGB, which loses nothing; of 16 bits per channel 8 remain, and a line
+    on stderr says so. Other metadata has no influence, however broken.
+
+    Args:
+      source: a file's name, or a file open for reading bytes.
+      background: what lies behind a picture with transparency: a colour such as "white" or "#ff8000".
 
     Returns:
       (height, width, 3) uint8 RGB.
 
     Raises:
-      DataError: no such file, not a picture, damaged, or of a kind that RGB cannot hold: transparency (which would be
-        lost), CMYK, grey of 16 bits, more than 89 megapixels.
+      DataError: no such file, not a picture, damaged, or of a kind that RGB cannot hold: transparency without a
+        background, CMYK, floats, more than 89 megapixels.
     """
+    name = str(source) if isinstance(source, (str, Path)) else "standard input"
     try:
-        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            picture = Image.open(path)  # no more than Pillow's 89 megapixels
-        with picture:
-            ImageOps.exif_transpose(picture, in_place=True)
-            picture.load()
+        content = Path(source).read_bytes() if isinstance(source, (str, Path)) else source.read()
+        with warnings.catch_warnings(action="ignore"):
+            warnings.simplefilter("error", Image.DecompressionBombWarning)  # no more than Pillow's 89 megapixels
+            picture = _read_picture(content)
+            profile, upright = picture.info.get("icc_profile"), _upright(picture)
     except FileNotFoundError:
-        raise DataError(f"{path}: expected a picture, got no such file") from None
+        raise DataError(f"{name}: expected a picture, got no such file") from None
     except Exception as error:  # Pillow's many readers raise as many kinds of exception on damaged input
         reason = "a file of another kind" if isinstance(error, Image.UnidentifiedImageError) else repr(error)
-        raise DataError(f"{path}: expected a picture that Pillow can read, got {reason}") from None
-    if picture.has_transparency_data:
-        raise DataError(f"{path}: expected an opaque picture, got transparency; put it on a background first")
-    if picture.mode not in ("1", "L", "P", "RGB", "YCbCr"):
-        raise DataError(f"{path}: expected grey or RGB with 8 bits per channel, got Pillow's mode {picture.mode}")
-    return np.array(picture.convert("RGB"))
+        raise DataError(f"{name}: expected a picture that Pillow can read, got {reason}") from None
+    sixteen = upright.mode.startswith("I;16")
+    if sixteen or (picture.format == "PNG" and content[24] == 16):  # the bit depth of its header
+        logging.getLogger(__name__).warning("%s: 16 bits per channel, of which 8 remain", name)
+    if sixteen:
+        opacity = 255 * (np.asarray(upright) != upright.info.get("transparency", -1)).astype(np.uint8)
+        upright = Image.fromarray(np.rint(np.asarray(upright) / 257).astype(np.uint8))
+    elif upright.mode not in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr"):
+        raise DataError(f"{name}: expected grey or RGB with 8 bits per channel, got Pillow's mode {upright.mode}")
+    elif upright.has_transparency_data:
+        opacity = np.asarray(upright.convert("RGBA").getchannel("A"))
+        upright = upright.convert("LA" if upright.mode in ("L", "LA", "La") else "RGBA")
+    else:
+        opacity = np.array([[255]])
+    x_uint8 = _to_srgb(upright.convert("L" if upright.mode in ("1", "L", "LA") else "RGB"), profile)
+    if opacity.min() == 255:
+        return x_uint8
+    if background is None:
+        raise DataError(f"{name}: expected an opaque picture, got transparency; put it on a background first")
+    behind, share = ImageColor.getcolor(background, "RGB"), opacity[..., None] / 255
+    return np.rint(share * x_uint8 + (1 - share) * np.array(behind)).astype(np.uint8)
+
+
+def _read_picture(content: bytes) -> Image.Image:
+    """The first frame; of a PNG that cannot be read as a whole, what its critical chunks say of it."""
+    try:
+        picture = Image.open(io.BytesIO(content))
+        picture.load()
+    except (SyntaxError, ValueError, OSError):
+        if content[:4] != b"\x89PNG":
+            raise
+        picture = Image.open(io.BytesIO(_critical_chunks(content)))
+        picture.load()
+    return picture
+
+
+def _critical_chunks(content: bytes) -> bytes:
+    """A PNG without text, time and Exif, which say nothing of its pixels."""
+    kept, at = content[:8], 8
+    while at + 12 <= len(content):
+        size, kind = int.from_bytes(content[at : at + 4]), content[at + 4 : at + 8]
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"iCCP"):
+            kept += content[at : at + 12 + size]
+        at += 12 + size
+    return kept
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turned as Exif says; JPEG XL's decoder has turned it already (ISO 18181-1: the codestream decides)."""
+    try:
+        return picture if picture.format == "JXL" else ImageOps.exif_transpose(picture)
+    except Exception:  # as many kinds as there are broken ways to write Exif
+        return picture
+
+
+def _to_srgb(picture: Image.Image, profile: bytes | None) -> np.ndarray:
+    """RGB in sRGB of a grey or RGB picture with that ICC profile, which may be none, broken, or sRGB's own."""
+    plain = np.array(picture.convert("RGB"))
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), picture.mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):  # also a profile of other kinds of colours
+        return plain
+    levels = np.arange(0, 256, 17).astype(np.uint8)
+    grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(64, 64, 3)
+    probe = Image.fromarray(grid[..., 0] if picture.mode == "L" else grid)
+    change = np.array(ImageCms.applyTransform(probe, transform), int) - np.array(probe.convert("RGB"))
+    if np.abs(change).max() <= 1:
+        return plain  # sRGB, but for rounding
+    x_uint8 = np.array(ImageCms.applyTransform(picture, transform))
+    return x_uint8[..., 1:2].repeat(3, axis=-1) if picture.mode == "L" else x_uint8
 
 
 def load_grey_folder(folder: str | Path) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Pictures as people have them, by command line and back: the right picture or one clear line, never half a file."""
 
 import contextlib
+import io
 import os
 import resource
 import shutil
@@ -88,10 +89,9 @@ def transparent_palette(picture: Image.Image, path: Path) -> None:
 
 
 REFUSED = {
-    "rgba.png": (lambda picture, path: picture.convert("RGBA").save(path), "expected an opaque picture"),
-    "la.png": (lambda picture, path: picture.convert("LA").save(path), "expected an opaque picture"),
+    "rgba.png": (lambda picture, path: Image.new("RGBA", (9, 9)).save(path), "expected an opaque picture"),
+    "la.png": (lambda picture, path: Image.new("LA", (9, 9)).save(path), "expected an opaque picture"),
     "palette.png": (transparent_palette, "expected an opaque picture"),
-    "sixteen.png": (lambda picture, path: Image.new("I;16", (9, 9)).save(path), "mode I;16"),
     "float.tiff": (lambda picture, path: picture.convert("F").save(path), "mode F"),
     "cmyk.jpg": (lambda picture, path: picture.convert("CMYK").save(path), "mode CMYK"),
     "text.png": (lambda picture, path: path.write_text("hello"), "got a file of another kind"),
@@ -249,3 +249,80 @@ def test_too_little_memory_is_one_line(pair, capsys, monkeypatch):
     monkeypatch.setattr(codec, "encode_tile", no_memory)
     assert main(["compress", str(pair / "picture.png"), str(pair / "out.vic")]) == 2
     one_line(capsys, "compress", "Unable to allocate")
+
+
+def test_a_background_lies_behind_what_is_transparent(tmp_path, capsys):
+    Image.new("RGBA", (40, 30), (0, 0, 0, 0)).save(tmp_path / "picture.png")
+    for colour, level in (("white", 255), ("#808080", 128)):
+        command = ["compress", str(tmp_path / "picture.png"), str(tmp_path / "out.vic"), "--background", colour]
+        assert main(command) == 0 and main(["decompress", str(tmp_path / "out.vic"), str(tmp_path / "out.png")]) == 0
+        assert np.mean(np.asarray(Image.open(tmp_path / "out.png"))) == pytest.approx(level, abs=3)
+    assert main([*command[:-1], "whitish"]) == 2
+    one_line(capsys, "compress", "expected a colour such as white or #ff8000, got whitish")
+
+
+def test_a_name_as_long_as_the_file_system_allows(pair):
+    name = "n" * 251 + ".vic"
+    assert main(["compress", str(pair / "picture.png"), str(pair / name)]) == 0
+    assert main(["decompress", str(pair / name), str(pair / f"{'n' * 251}.png")]) == 0
+    assert sorted(map(str, pair.glob("n*"))) == sorted(str(pair / f"{'n' * 251}{end}") for end in (".vic", ".png"))
+
+
+def test_a_filter_in_a_pipe(pair):
+    command = [sys.executable, "-m", "vae_lib"]
+    picture = (pair / "picture.png").read_bytes()
+    compressed = subprocess.run([*command, "compress", "-", "-"], input=picture, capture_output=True, check=True)
+    assert main(["compress", str(pair / "picture.png"), str(pair / "out.vic")]) == 0
+    assert (compressed.stdout, compressed.stderr) == ((pair / "out.vic").read_bytes(), b"")
+    back = subprocess.run([*command, "decompress", "-", "-"], input=compressed.stdout, capture_output=True, check=True)
+    same(Image.open(io.BytesIO(back.stdout)), Image.open(pair / "picture.png"))
+    broken = subprocess.run([*command, "compress", "-", "-"], input=picture[:50], capture_output=True)
+    assert (
+        broken.returncode == 2 and broken.stdout == b"" and b"compress: standard input: expected a p" in broken.stderr
+    )
+
+
+@pytest.fixture
+def folder_of_pictures(photograph, tmp_path):
+    """Three pictures, a broken one, and a text."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "b.webp", "c.jpg"):
+        photograph.save(folder / name)
+    (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:200])
+    (folder / "notes.txt").write_text("hello")
+    return folder
+
+
+def test_many_files_go_on_without_one_that_fails_and_are_those_of_single_calls(folder_of_pictures, tmp_path, capfd):
+    assert main(["compress", str(folder_of_pictures), "--out-dir", str(tmp_path / "out")]) == 1
+    words = capfd.readouterr().err
+    assert f"left out: {folder_of_pictures / 'notes.txt'}\n" in words and "3 of 4 files" in words
+    assert words.splitlines()[-1].startswith(f"failed: {folder_of_pictures / 'broken.png'}: expected a picture")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.vic", "b.vic", "c.vic"]
+    for name in ("a.png", "b.webp", "c.jpg"):
+        assert main(["compress", str(folder_of_pictures / name), str(tmp_path / "one.vic")]) == 0
+        assert (tmp_path / "one.vic").read_bytes() == (tmp_path / "out" / f"{name[0]}.vic").read_bytes()
+    (tmp_path / "out" / "b.vic").write_bytes(b"VIC")
+    files = [str(path) for path in sorted((tmp_path / "out").iterdir())]
+    assert main(["decompress", *files, "--out-dir", str(tmp_path / "back")]) == 1
+    assert "failed: " + files[1] in capfd.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "back").iterdir()) == ["a.png", "c.png"]
+
+
+def test_names_that_make_no_sense_together_are_one_line_before_the_work(folder_of_pictures, tmp_path, capsys):
+    shutil.copy(folder_of_pictures / "a.png", folder_of_pictures / "a.gif")
+    (tmp_path / "empty").mkdir()
+    refused = {
+        (
+            str(folder_of_pictures / "a.png"),
+        ): "expected IN and OUT, or any number of inputs with --out-dir, got 1 names",
+        (str(folder_of_pictures), "--out-dir", str(tmp_path / "out")): "expected one input for",
+        ("-", "--out-dir", str(tmp_path / "out")): "expected files with --out-dir, got standard input",
+        (str(tmp_path / "empty"), "--out-dir", str(tmp_path / "out")): "expected files to read, got none in",
+        (str(folder_of_pictures / "a.png"), "--out-dir", str(tmp_path / "no" / "out")): "expected an existing folder",
+    }
+    for arguments, expected in refused.items():
+        assert main(["compress", *arguments]) == 2
+        one_line(capsys, "compress", expected)
+    assert not (tmp_path / "out").exists()

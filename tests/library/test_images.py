@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms, PngImagePlugin
 
 from vae_lib import images
 from vae_lib.images import DataError
@@ -149,30 +149,156 @@ def test_grey_and_palette_pictures_become_rgb_without_loss(tmp_path: Path, mode:
     np.testing.assert_array_equal(x_uint8, np.asarray(picture.convert("RGB")))
 
 
-def save_with_transparent_palette(path: Path) -> None:
-    Image.fromarray(SEVEN_COLOURS).convert("P").save(path, transparency=3)
+# Ways to say that a pixel is transparent. The first pixel says it if `opacity` is 0, and none if it is 255.
 
 
-def save_rgb_with_transparent_colour(path: Path) -> None:
-    Image.fromarray(SEVEN_COLOURS).save(path, transparency=(1, 2, 3))
+def rgba(path: Path, opacity: int) -> None:
+    picture = Image.fromarray(SEVEN_COLOURS).convert("RGBA")
+    picture.putpixel((0, 0), (*SEVEN_COLOURS[0, 0].tolist(), opacity))
+    picture.save(path, lossless=True)
 
 
-@pytest.mark.parametrize(
-    "save",
-    [
-        lambda path: Image.new("RGBA", (4, 4)).save(path),
-        lambda path: Image.new("LA", (4, 4)).save(path),
-        save_with_transparent_palette,
-        save_rgb_with_transparent_colour,
-    ],
-)
-def test_transparency_is_refused_not_dropped(tmp_path: Path, save: Callable[[Path], None]) -> None:
-    save(tmp_path / "picture.png")
-    with pytest.raises(DataError, match=r"picture\.png: expected an opaque picture, got transparency"):
-        images.load_image(tmp_path / "picture.png")
+def grey_and_alpha(path: Path, opacity: int) -> None:
+    picture = Image.fromarray(SEVEN_COLOURS[..., :1].repeat(3, axis=-1)).convert("LA")
+    picture.putpixel((0, 0), (int(SEVEN_COLOURS[0, 0, 0]), opacity))
+    picture.save(path)
 
 
-@pytest.mark.parametrize(("mode", "suffix"), [("I;16", "png"), ("CMYK", "jpg"), ("F", "tiff")])
+def palette_with_an_index(path: Path, opacity: int) -> None:
+    picture = Image.fromarray(SEVEN_COLOURS).quantize(35)
+    picture.save(path, transparency=picture.getpixel((0, 0)) if opacity == 0 else 200)
+
+
+def palette_with_a_table(path: Path, opacity: int) -> None:
+    picture = Image.fromarray(SEVEN_COLOURS).quantize(35)
+    table = bytearray([255] * 35)
+    table[picture.getpixel((0, 0))] = opacity
+    picture.save(path, transparency=bytes(table))
+
+
+def a_transparent_colour(path: Path, opacity: int) -> None:
+    unused = (1, 2, 3)
+    Image.fromarray(SEVEN_COLOURS).save(path, transparency=unused if opacity else tuple(SEVEN_COLOURS[0, 0].tolist()))
+
+
+TRANSPARENCY = [(rgba, suffix) for suffix in ("png", "tiff", "jxl", "webp")] + [(grey_and_alpha, "png")]
+TRANSPARENCY += [(palette_with_an_index, "png"), (palette_with_an_index, "gif"), (palette_with_a_table, "png")]
+TRANSPARENCY += [(a_transparent_colour, "png")]
+
+
+@pytest.mark.parametrize(("save", "suffix"), TRANSPARENCY)
+def test_what_shines_through_is_refused_or_gets_a_background_and_opaque_alpha_is_no_transparency(
+    tmp_path: Path, save: Callable[[Path, int], None], suffix: str
+) -> None:
+    path = tmp_path / f"picture.{suffix}"
+    save(path, 255)
+    opaque = images.load_image(path)
+    with Image.open(path) as picture:
+        np.testing.assert_array_equal(opaque, np.asarray(picture.convert("RGBA"))[..., :3])
+    save(path, 0)
+    with pytest.raises(DataError, match=r": expected an opaque picture, got transparency; put it on a background"):
+        images.load_image(path)
+    x_uint8 = images.load_image(path, background="#ff8000")
+    assert x_uint8[0, 0].tolist() == [255, 128, 0]
+    np.testing.assert_array_equal(x_uint8[1:], opaque[1:])
+
+
+def test_half_a_colour_and_half_its_background(tmp_path: Path) -> None:
+    Image.new("RGBA", (3, 2), (200, 100, 0, 51)).save(tmp_path / "picture.png")
+    assert (images.load_image(tmp_path / "picture.png", background="white") == [244, 224, 204]).all()
+
+
+EXIF = {
+    "garbage": b"Exif\0\0garbage",
+    "an offset beyond the end": b"Exif\0\0II*\0\xff\xff\xff\xff",
+    "a table cut short": b"Exif\0\0MM\0*\0\0\0\x08\0\x09\x01\x12\0\x03",
+}
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg", "avif"])
+@pytest.mark.parametrize("exif", EXIF.values(), ids=EXIF)
+def test_broken_exif_neither_refuses_a_picture_nor_is_heard_of(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, suffix: str, exif: bytes
+) -> None:
+    plain, with_exif = tmp_path / f"plain.{suffix}", tmp_path / f"picture.{suffix}"
+    Image.fromarray(SEVEN_COLOURS).save(plain, lossless=True)
+    try:
+        Image.fromarray(SEVEN_COLOURS).save(with_exif, lossless=True, exif=exif)
+    except SyntaxError:
+        pytest.skip("Pillow's AVIF encoder reads the Exif, and does not write this one")
+    recwarn.clear()  # what Pillow said when it wrote the file
+    np.testing.assert_array_equal(images.load_image(with_exif), images.load_image(plain))
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"tEXt", b"iTXt", b"eXIf", b"tIME"])
+def test_broken_chunks_beside_the_pixels_of_a_png_are_passed_over(tmp_path: Path, kind: bytes) -> None:
+    png = images.encode_image(SEVEN_COLOURS, "PNG")
+    broken = (9).to_bytes(4) + kind + b"\0\0garbage" + b"\0\0\0\0"  # also its checksum
+    (tmp_path / "picture.png").write_bytes(png[:33] + broken + png[33:])
+    np.testing.assert_array_equal(images.load_image(tmp_path / "picture.png"), SEVEN_COLOURS)
+
+
+def test_a_png_with_megabytes_of_text_is_a_picture(tmp_path: Path) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("comment", "a" * 3_000_000, zip=True)
+    Image.fromarray(SEVEN_COLOURS).save(tmp_path / "picture.png", pnginfo=text)
+    np.testing.assert_array_equal(images.load_image(tmp_path / "picture.png"), SEVEN_COLOURS)
+
+
+def display_p3() -> bytes:
+    """An ICC profile: that of sRGB with the primaries of Display P3, adapted to D50 (SMPTE EG 432-1)."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    primaries = {b"rXYZ": (0.51512, 0.2412, -0.00105), b"gXYZ": (0.29198, 0.69225, 0.04189)}
+    primaries[b"bXYZ"] = (0.1571, 0.06657, 0.78407)
+    for tag in range(int.from_bytes(profile[128:132])):
+        name, at = profile[132 + 12 * tag : 136 + 12 * tag], 132 + 12 * tag + 4
+        if (xyz := primaries.get(bytes(name))) is not None:
+            start = int.from_bytes(profile[at : at + 4]) + 8
+            profile[start : start + 12] = b"".join(round(65536 * v).to_bytes(4, signed=True) for v in xyz)
+    return bytes(profile)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tiff", "avif"])
+def test_colours_of_another_profile_become_srgb(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"picture.{suffix}"
+    Image.new("RGB", (32, 32), (200, 80, 60)).save(path, icc_profile=display_p3(), lossless=True, quality=100)
+    x_uint8 = images.load_image(path)
+    # Worked out by hand: the transfer function of sRGB, the matrix from P3 to sRGB, and back.
+    assert np.abs(x_uint8.astype(int) - [216, 69, 50]).max() <= (1 if suffix in ("png", "tiff", "webp") else 4)
+
+
+@pytest.mark.parametrize("profile", [b"garbage", bytes(200), None])
+def test_srgb_s_own_profile_and_broken_ones_change_nothing(tmp_path: Path, profile: bytes | None) -> None:
+    profile = profile or ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for picture in (Image.fromarray(SEVEN_COLOURS), Image.fromarray(SEVEN_COLOURS[..., 0])):
+        picture.save(tmp_path / "picture.png", icc_profile=profile)
+        np.testing.assert_array_equal(images.load_image(tmp_path / "picture.png"), np.asarray(picture.convert("RGB")))
+
+
+def test_of_a_jpeg_xl_the_codestream_decides_the_orientation(tmp_path: Path) -> None:
+    """In its Exif, an orientation is a remark about the codestream (ISO 18181-1); the decoder has turned it already."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(SEVEN_COLOURS).save(tmp_path / "picture.jxl", lossless=True, exif=exif.tobytes())
+    with Image.open(tmp_path / "picture.jxl") as picture:
+        decoded = np.asarray(picture.convert("RGB"))
+    np.testing.assert_array_equal(images.load_image(tmp_path / "picture.jxl"), decoded)
+
+
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_of_16_bits_the_upper_8_remain_and_a_line_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, order: str, suffix: str
+) -> None:
+    levels = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(levels.astype(order)).save(tmp_path / f"picture.{suffix}")
+    x_uint8 = images.load_image(tmp_path / f"picture.{suffix}")
+    np.testing.assert_array_equal(x_uint8[..., 1], np.arange(256).reshape(16, 16))
+    assert caplog.messages == [f"{tmp_path}/picture.{suffix}: 16 bits per channel, of which 8 remain"]
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("CMYK", "jpg"), ("F", "tiff"), ("I", "tiff")])
 def test_what_rgb_cannot_hold_is_refused(tmp_path: Path, mode: str, suffix: str) -> None:
     path = tmp_path / f"picture.{suffix}"
     Image.new(mode, (4, 4)).save(path)

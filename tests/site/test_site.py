@@ -203,11 +203,26 @@ def test_folds_open_and_close_by_mouse_and_keyboard(site: Path):
 
 
 @needs_chromium
+@pytest.mark.parametrize("width, bar", [(360, "primary"), (360, "secondary"), (1280, "secondary")])
+def test_the_buttons_above_a_page_open_the_course_and_what_the_page_holds(site: Path, width: int, bar: str):
+    with serve(site) as address, visit(width=width) as seen:
+        settled(seen, f"{address}/notebooks/03_the_kl_term.html")
+        opened = seen.page.locator(f"#pst-{bar}-sidebar-modal")
+        assert not opened.is_visible()
+        seen.page.locator(f"button.{bar}-toggle:visible").click()
+        opened.get_by_role("link").first.wait_for()
+        seen.page.keyboard.press("Escape")
+        assert not opened.is_visible()
+
+
+@needs_chromium
 def test_search_finds_a_term(site: Path):
     with serve(site) as address, visit() as seen:
         seen.page.goto(f"{address}/search.html?q=hyperprior")
         results = seen.page.locator("#search-results a[href*='11_hyperprior.html']")
         results.first.wait_for(timeout=20_000)
+        seen.page.wait_for_load_state("networkidle")  # each result's page has been read for its summary
+        assert seen.page.locator("#search-results li:not(:has(p))").count() == 0
         assert not quiet(seen, address.split("/")[2])
 
 

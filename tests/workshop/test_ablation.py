@@ -61,11 +61,58 @@ def test_a_longer_fit_costs_fewer_bits(latents):
 def test_a_rung_of_the_committed_ladder_writes_the_bytes_of_the_table(rung):
     names = ["trained transforms", *ablation.PARTS]
     (row,) = [row for row in ablation.load_table()["rows"] if row["name"] == names[rung]]
-    x_uint8, weights = load_photographs("validation")["wine"], ablation.load_rung(rung)
-    at = ablation.QUALITIES.index(30)
-    data = codec.encode(x_uint8, weights, 30)
+    x_uint8, at = load_photographs("validation")["wine"], ablation.QUALITIES.index(30)
+    encode, decode = ablation.coder(ablation.load_rung(rung), ablation.PARTS[:rung])
+    data = encode(x_uint8, 30)
     assert len(data) == row["bytes"]["wine"][at]
-    assert np.isclose(psnr(x_uint8, codec.decode(data, weights)), row["psnr"]["wine"][at], atol=1e-3)
+    assert np.isclose(psnr(x_uint8, decode(data)), row["psnr"]["wine"][at], atol=1e-3)
+
+
+def test_the_median_rule_is_undone_block_by_block(latents):
+    y, weights = latents[0].y, ablation.load_rung(0)
+    stored = ablation.differences(y, 30, weights)
+    assert np.array_equal(ablation.undone(stored[..., : ablation.FLAT]), np.rint(y[..., : ablation.FLAT]))
+    centre = (codec.decoder.gain(30, weights) * weights["centre"])[ablation.FLAT :]
+    assert np.allclose(stored[..., ablation.FLAT :] + centre, y[..., ablation.FLAT :], atol=1e-4)
+    assert 0 < np.sum(np.abs(weights["centre"]) > 2) < 10  # a few channels are nearly a constant
+    assert np.abs(stored[..., : ablation.FLAT]).mean() < 0.6 * np.abs(y[..., : ablation.FLAT]).mean()
+
+
+@pytest.mark.parametrize("quality", [0, 60])
+def test_a_file_with_differences_comes_back_as_its_flat_channels_were_rounded(latents, quality):
+    """Also where the prior's scale is 0, so that a difference is not stored: then later blocks allow for it."""
+    x_uint8, weights = load_photographs("validation")["wine"][:200, :264], ablation.load_rung(2)
+    whole = slice(0, 25), slice(0, 33)
+    encode, decode = ablation.coder(weights, ablation.PARTS[:2])
+    y = codec.analyse(x_uint8, whole, quality, weights)
+    found = np.empty((25, 33, ablation.FLAT))
+    plain_psnr = psnr(x_uint8, codec.decode(codec.encode(x_uint8, weights, quality), weights))
+    data = encode(x_uint8, quality)
+    assert psnr(x_uint8, decode(data)) > plain_psnr - 0.1
+
+    def visit(blocks, channels, mean, scale, reader):
+        symbols = codec.decoder.read(reader, scale)
+        if channels.start == 0:
+            found[*blocks] = np.floor(symbols + mean / 16 + 0.5)[:, : ablation.FLAT]
+        return symbols
+
+    hyper, reader = (codec.FastReader(section, weights) for section in codec.decoder.sections(data, 2))
+    h_hat = codec.decoder.read(hyper, codec.decoder.hyper_scale((25, 33), quality, weights))
+    state = codec.decoder.hyper_features(h_hat, quality, weights)[:25, :33]
+    codec.decoder.walk(state, weights, lambda *given: visit(*given, reader))
+    wrong = ablation.undone(found) != np.rint(y[..., : ablation.FLAT])
+    assert wrong.mean() < 0.01  # only where nothing may be stored
+
+
+def test_a_centre_is_the_mean_before_the_gain(latents):
+    weights = codec.load_weights()
+    centre = ablation.centre_of(latents, weights)
+    left = [y - codec.decoder.gain(round(100 * quality), weights) * centre for quality, y in latents]
+    means = [
+        y.mean(axis=(0, 1)) / codec.decoder.gain(round(100 * q), weights)
+        for (q, _), y in zip(latents, left, strict=True)
+    ]
+    assert np.allclose(np.mean(means, axis=0)[ablation.FLAT :], 0, atol=1e-3) and not centre[: ablation.FLAT].any()
 
 
 def test_gains_in_the_table_follow_from_its_bytes():

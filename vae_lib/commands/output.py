@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,8 +31,13 @@ def check_new(path: Path) -> None:
 
 
 def write(path: Path, make: Callable[[Path], object]) -> None:
-    """Write under a temporary name, then rename: nobody meets half a file, or half a folder."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Write under a temporary name, then rename: nobody meets half a file, or half a folder. "-": standard output."""
+    if path == Path("-"):
+        with tempfile.TemporaryDirectory() as folder:
+            make(Path(folder) / "whole")
+            sys.stdout.buffer.write((Path(folder) / "whole").read_bytes())
+        return
+    temporary = path.with_name(f".vae_lib.{os.getpid()}.part")  # short, so that it fits wherever the name does
     try:
         make(temporary)
         temporary.replace(path)

@@ -35,6 +35,7 @@ def _budget_cases(rng: np.random.Generator) -> list[tuple]:
         x_uint8 = np.clip(ramp + rng.normal(0, 12, (side, side, 3)), 0, 255).astype(np.uint8)
         exact = _jpeg_bytes(x_uint8, int(rng.integers(30, 90)))
         cases += [(x_uint8, exact), (x_uint8, exact - 1), (x_uint8, 1_000_000), (x_uint8, 300)]
+    cases.append((x_uint8, _jpeg_bytes(x_uint8, 1)))  # only the lowest quality fits
     return cases
 
 

@@ -46,6 +46,10 @@ def _gap_without_refund(log_evidence, log_joint, log_q):
     return (log_evidence - np.mean(log_joint, axis=0)) / math.log(2)
 
 
+def _gap_with_log_q_added(log_evidence, log_joint, log_q):
+    return (log_evidence - np.mean(log_joint + log_q, axis=0)) / math.log(2)
+
+
 def _gap_of_importance_weighted(log_evidence, log_joint, log_q):
     return (log_evidence - np.log(np.mean(np.exp(log_joint - log_q), axis=0))) / math.log(2)
 
@@ -123,6 +127,29 @@ def _with_bugs(variance: bool, broadcast: bool, mean_over_latents: bool) -> Call
     return mean_elbo
 
 
+def _with_batch_in_one_density(x, mean, log_std, epsilon):
+    """The likelihoods of all patches added up, as gaussian_log_density does with arrays of shape (batch,)."""
+    z = mean + np.exp(log_std) * epsilon
+    error = (x - np.exp(z[:, 0]) / (1 + np.exp(-z[:, 1]))) / 0.05
+    log_likelihood = -0.5 * error**2 - math.log(0.05) - 0.5 * LOG_2PI
+    return _patch_oracle(x, mean, log_std, epsilon) - np.mean(log_likelihood) + np.sum(log_likelihood)
+
+
+def _with_prior_of_whole_batch(x, mean, log_std, epsilon):
+    z = mean + np.exp(log_std) * epsilon
+    log_prior = np.sum(-0.5 * z**2 - 0.5 * LOG_2PI)
+    return _patch_oracle(x, mean, log_std, epsilon) - log_prior / len(x) + log_prior
+
+
+def _with_half_log_std(x, mean, log_std, epsilon):
+    """z drawn with exp(log_std / 2), and log q evaluated at that z with exp(log_std)."""
+    half = _patch_oracle(x, mean, log_std / 2, epsilon)  # its log q is that of the narrower q
+    shrunk = np.exp(-log_std / 2) * epsilon
+    own = np.sum(-0.5 * epsilon**2 - log_std / 2, axis=1)
+    given = np.sum(-0.5 * shrunk**2 - log_std, axis=1)
+    return half + np.mean(own - given)
+
+
 # 02.4: the mean-field gap
 
 
@@ -168,6 +195,22 @@ def _total_correlation(covariance):
     return 0.5 * (np.sum(np.log(np.diag(covariance))) - np.linalg.slogdet(covariance)[1])
 
 
+def _with_precisions(covariance):
+    return _kl_of_diagonal(np.diag(np.linalg.inv(covariance)), covariance)
+
+
+def _without_determinant(covariance):
+    return 0.5 * np.sum(np.log(np.diag(np.linalg.inv(covariance))))
+
+
+def _with_log_variances_added(covariance):
+    return 0.5 * (np.linalg.slogdet(covariance)[1] - np.sum(np.log(np.diag(np.linalg.inv(covariance)))))
+
+
+def _with_latents_subtracted(covariance):
+    return _gap_by_search(covariance) - len(covariance) / 2
+
+
 def _with_standard_deviations(covariance):
     return _kl_of_diagonal(1 / np.sqrt(np.diag(np.linalg.inv(covariance))), covariance)
 
@@ -200,8 +243,13 @@ EXERCISES = [
             Misconception(
                 "log q does not belong to the price",
                 _gap_without_refund,
-                "yours is {yours} where {right} is right: log q is missing. You charge the whole price of sending z, "
-                "without the refund.",
+                "yours is {yours} where {right} is right: log q is missing. The ELBO is the mean of log p(x, z) - log q(z).",
+            ),
+            Misconception(
+                "log q is added",
+                _gap_with_log_q_added,
+                "yours is {yours} where {right} is right: the sign of log q. The ELBO is the mean of log p(x, z) - log q(z), "
+                "for q stands in the denominator.",
             ),
             Misconception(
                 "average first, then the logarithm",
@@ -266,10 +314,33 @@ EXERCISES = [
                 "yours is {yours}, above the right {right} by s^2/2: in the prior's term the mean of z^2 is m^2 + s^2.",
             ),
             Misconception(
+                "an average is the value at the mean",
+                _photon_wrong(lambda x, m, t: _expected_brightness(m, t) - math.exp(m) + 0.5 * math.exp(2 * t)),
+                "yours is {yours}, above the right {right}: you put the mean into exp(z) and into z^2. Their averages under "
+                "q are exp(m + s^2/2) and m^2 + s^2.",
+            ),
+            Misconception(
                 "no entropy",
                 _photon_wrong(lambda x, m, t: -(t + 0.5 * LOG_2PI + 0.5)),
                 "yours is {yours} where {right} is right: that is E[log p(x, z)] alone. The ELBO also has -E[log q], "
                 "q's entropy.",
+            ),
+            Misconception(
+                "q's entropy is subtracted",
+                _photon_wrong(lambda x, m, t: -2 * (t + 0.5 * LOG_2PI + 0.5)),
+                "yours is {yours} where {right} is right: the sign of q's entropy log(s) + log(2 pi e)/2. The ELBO has "
+                "-E[log q], and that is the entropy with a plus.",
+            ),
+            Misconception(
+                "lgamma(x) is log x!",
+                _photon_wrong(lambda x, m, t: math.log(x)),
+                "yours is {yours}, too large by log x: the right one is {right}. log x! is lgamma(x + 1), not lgamma(x).",
+            ),
+            Misconception(
+                "no prior",
+                _photon_wrong(lambda x, m, t: 0.5 * (m**2 + math.exp(2 * t)) + 0.5 * LOG_2PI),
+                "yours is {yours}, above the right {right}: the prior is missing. log p(x, z) is the likelihood's logarithm "
+                "plus log p(z), and z is standard normal.",
             ),
             Misconception(
                 "the prior's log(2 pi) stays",
@@ -339,6 +410,35 @@ EXERCISES = [
                 "yours is {yours} where {right} is right. z has the right width now; two bugs are left, one about a "
                 "shape and one about a mean.",
             ),
+            Misconception(
+                "the width is exp(2 log_std) in z and in log q",
+                lambda x, mean, log_std, epsilon: _patch_oracle(x, mean, 2 * log_std, epsilon),
+                "yours is {yours} where {right} is right: z and log q agree, but both use exp(2 log_std), the variance, as "
+                "the width. The standard deviation is exp(log_std).",
+            ),
+            Misconception(
+                "log_std is the logarithm of a variance",
+                _with_half_log_std,
+                "yours is {yours} where {right} is right: z is drawn with exp(log_std / 2). log_std is the logarithm of the "
+                "standard deviation itself, so nothing is halved.",
+            ),
+            Misconception(
+                "gaussian_log_density keeps the batch",
+                _with_batch_in_one_density,
+                "yours is {yours} where {right} is right: the likelihoods of all patches are added up. "
+                "`gaussian_log_density` sums over the last axis, and in an array of shape (batch,) that is the batch.",
+            ),
+            Misconception(
+                "the prior's sum goes over everything",
+                _with_prior_of_whole_batch,
+                "yours is {yours} where {right} is right: the prior is summed over the batch too. Sum over the latents "
+                "only, axis=1.",
+            ),
+            Misconception(
+                "the batch is added up",
+                lambda x, *arguments: len(x) * _patch_oracle(x, *arguments),
+                "yours is {yours}, {ratio} times {right}: you added the batch up. The question is the mean ELBO.",
+            ),
         ],
         notice="None of the three raises an error, and each gives a number that looks like an ELBO. Only a case with a "
         "known answer tells.",
@@ -382,6 +482,30 @@ EXERCISES = [
                 _with_standard_deviations,
                 "yours is {yours}, more than the smallest, {right}: 1/sqrt of the precision's diagonal is a standard "
                 "deviation, and you used it as a variance.",
+            ),
+            Misconception(
+                "the best variance is the precision",
+                _with_precisions,
+                "yours is {yours}, more than the smallest, {right}: you used the precision's diagonal itself as the "
+                "variances. Set the derivative to zero: each variance is one over it.",
+            ),
+            Misconception(
+                "log det of the covariance is a constant, leave it out",
+                _without_determinant,
+                "yours is {yours} where {right} is right: log det of the covariance is missing. It does not move the best "
+                "variances, but it belongs to the KL.",
+            ),
+            Misconception(
+                "the log variances are added",
+                _with_log_variances_added,
+                "yours is {yours} where {right} is right: a sign. The KL has minus the sum of log s^2, and log s^2 is minus "
+                "the logarithm of the precision's entry.",
+            ),
+            Misconception(
+                "the latents are subtracted, and nothing cancels them",
+                _with_latents_subtracted,
+                "yours is {yours}, half the number of latents below {right}: at the best variances the first sum is that "
+                "number, and the two cancel.",
             ),
         ],
         notice="Each width is that of the posterior along one axis with the other latents held fixed, and never wider "

@@ -215,6 +215,11 @@ EXERCISES = [
                 "z is right, but its last derivative is {yours} where {right} is right: yours is z itself. The mean "
                 "is added after scaling and does not depend on s.",
             ),
+            Misconception(
+                "F is exp of half a step",
+                lambda u, m, s: (m + np.exp(s) * np.log(u), np.ones_like(u), np.exp(s) * np.log(u)),
+                "your z is {yours} where {right} is right: yours takes log u. From F(z) = u follows exp(-(z - mean) / s) = (1 - u) / u, so the logarithm is that of u / (1 - u).",
+            ),
         ],
         notice="dz / d(log s) = z - mean, just as for the Gaussian: every family that shifts and stretches one fixed "
         "noise (location and scale) has these two derivatives; only the noise differs.",

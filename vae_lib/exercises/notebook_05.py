@@ -195,6 +195,16 @@ LOG_STD = Exercise(
             "yours is {yours} where {right} is right: you have returned raw/2 everywhere. softplus(raw) is e^raw only for "
             "very negative raw; for large raw it is raw itself.",
         ),
+        Misconception(
+            "softplus gives the standard deviation, and never zero",
+            lambda raw: jnp.log(jax.nn.softplus(raw)),
+            "yours is {yours} where {right} is right: that is the log *variance*, twice the log std; and for very negative raw it is the logarithm of zero.",
+        ),
+        Misconception(
+            "softplus is safe as it is written",
+            lambda raw: 0.5 * jnp.log(jnp.log(1 + jnp.exp(raw))),
+            "yours is {yours} where {right} is right: in float32 1 + exp(raw) is 1 for very negative raw, and infinite for large raw. Both ends need another way.",
+        ),
     ],
     notice="now it is the logarithm all the way: very negative raw gives raw/2, without ever forming the tiny variance. "
     "That is what our heads do from the start.",
@@ -389,6 +399,11 @@ FIELD = Exercise(
             lambda kernels, strides: math.prod(kernels),
             "yours is {yours} where {right} is right: windows would multiply if they did not overlap, that is, if each "
             "stride equalled its kernel.",
+        ),
+        Misconception(
+            "windows add up",
+            lambda kernels, strides: sum(kernels),
+            "yours is {yours} where {right} is right: you added the windows. They overlap, and the strides of the layers before widen each of them.",
         ),
     ],
     notice="depth adds, stride multiplies: that is why encoders have strides, and why two layers of 4x4 see 10 pixels.",

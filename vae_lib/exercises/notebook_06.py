@@ -42,6 +42,12 @@ def _errors(x_uint8: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     return np.asarray(x_uint8, float) - np.asarray(prediction, float)
 
 
+def _bits_with_mean_absolute_error(x_uint8: np.ndarray, prediction: np.ndarray) -> float:
+    errors = _errors(x_uint8, prediction)
+    sigma = np.mean(np.abs(errors))
+    return (np.mean(errors**2) / (2 * sigma**2) + np.log(sigma) + 0.5 * np.log(2 * np.pi)) / LN2
+
+
 BEST_GAUSSIAN = Exercise(
     id="06.1",
     title="The best Gaussian",
@@ -75,6 +81,23 @@ BEST_GAUSSIAN = Exercise(
             "the mean squared error is sigma",
             lambda x, y: np.log2(np.sqrt(2 * np.pi * np.e) * np.mean(_errors(x, y) ** 2)),
             "yours is {yours} where {right} is right: the mean squared error is sigma squared; you took it for sigma.",
+        ),
+        Misconception(
+            "the mean absolute error is sigma",
+            _bits_with_mean_absolute_error,
+            "yours is {yours} where {right} is right, a little dearer: you took the mean absolute error for sigma. The best "
+            "sigma is the root of the mean squared error.",
+        ),
+        Misconception(
+            "the constant does not matter",
+            lambda x, y: 0.5 * np.log2(np.e * np.mean(_errors(x, y) ** 2)),
+            "yours is {yours} where {right} is right, 1.33 bits less: 1/2 log(2 pi) is missing. It moves no sigma, but it is "
+            "part of the price.",
+        ),
+        Misconception(
+            "the price is of the whole image",
+            lambda x, y: np.size(x) * 0.5 * np.log2(2 * np.pi * np.e * np.mean(_errors(x, y) ** 2)),
+            "yours is {yours} where {right} is right (ratio {ratio}, the number of pixels): asked for are bits per pixel.",
         ),
     ],
     notice="only the error is left in the formula: one bit per pixel for each halving of it. Wherever a paper reports "
@@ -149,6 +172,41 @@ SILENT_SIGMA = Exercise(
             lambda *recipe: _sigma(*recipe) ** 2,
             "yours is {yours}, the square of {right}: that is sigma^2, in squared grey levels.",
         ),
+        Misconception(
+            "b / 2a is sigma",
+            lambda *recipe: _sigma(*recipe) ** 2 / 127.5,
+            "yours is {yours} where {right} is right: b / 2a is sigma squared; the square root comes before the grey levels.",
+        ),
+        Misconception(
+            "sigma is counted on the axis from -1 to 1",
+            lambda *recipe: _sigma(*recipe) / 127.5,
+            "yours is {yours} where {right} is right: that is sigma on the axis from -1 to 1. One unit there is 127.5 grey levels.",
+        ),
+        Misconception(
+            "sigma^2 is a over b",
+            lambda *recipe: 127.5**2 / 2 / _sigma(*recipe),
+            "yours is {yours} where {right} is right: your fraction is upside down. A small factor before the squares means a "
+            "*large* sigma: sigma^2 = b / 2a.",
+        ),
+        Misconception(
+            "a mean is n times the sum",
+            lambda pixels, latents, squares, kl, weight: _sigma(
+                *(pixels, latents, False, False),
+                weight * (latents if kl else 1) / (pixels if squares else 1),
+            ),
+            "yours is {yours} where {right} is right: you multiplied by the number of entries. A mean over n of them is 1/n times "
+            "their sum.",
+        ),
+        Misconception(
+            "True means summed",
+            lambda pixels, latents, squares, kl, weight: _sigma(pixels, latents, not squares, not kl, weight),
+            "yours is {yours} where {right} is right: you read the flags the other way round. True stands for a mean.",
+        ),
+        Misconception(
+            "the KL's weight changes nothing",
+            lambda pixels, latents, squares, kl, weight: _sigma(pixels, latents, squares, kl, 1.0),
+            "yours is {yours} where {right} is right: the weight of the KL is missing. It is a part of b.",
+        ),
     ],
     notice="every weighted loss is the ELBO of some decoder; the only question is whether you would have chosen that "
     "decoder. Compare the sigma that you read with the error that the paper reports.",
@@ -178,6 +236,7 @@ def _laplace_cases(rng: np.random.Generator) -> list[tuple]:
     x_uint8 = rng.integers(1, 255, 40).astype(np.uint8)
     near = x_uint8 + rng.uniform(-20, 20, 40)
     x_uint8[:4], near[:4] = [0, 0, 255, 255], [-5.0, 12.0, 240.0, 262.0]
+    near[4:12] = x_uint8[4:12] + rng.uniform(-0.4, 0.4, 8)  # the mean within the pixel's own bin
     far = np.array([230, 20, 255, 0], np.uint8), np.array([50.0, 200.0, 30.0, 250.0]), np.array([4.0, 4.0, 4.0, 5.0])
     farther = (*far[:2], np.array([0.17, 0.16, 0.2, 0.22]))  # a thousand scales away, where even exp(t) is 0
     return [(x_uint8, near, rng.uniform(0.5, 12, 40)), far, farther]
@@ -209,6 +268,11 @@ def _laplace_mirrored(x_uint8, mean, scale):
     lower, upper = _laplace_ends(x_uint8, mean, scale)
     with np.errstate(divide="ignore"):
         return np.log(_laplace_cdf(upper) - _laplace_cdf(lower))
+
+
+def _laplace_one_sided(x_uint8, mean, scale):
+    lower, upper = _laplace_ends(x_uint8, mean, scale)
+    return upper - LN2 + np.log1p(-np.exp(lower - upper))
 
 
 def _laplace_straight(x_uint8, mean, scale):
@@ -261,6 +325,28 @@ LAPLACE = Exercise(
             "yours is {yours} where {right} is right: yours are bits, minus the logarithm to base 2; the docstring asks "
             "for the log probability in nats.",
         ),
+        Misconception(
+            "a log probability is to base 2",
+            lambda x, mean, scale: _laplace(x, mean, scale) / LN2,
+            "yours is {yours} where {right} is right (ratio {ratio}): yours is to base 2; asked for are nats.",
+        ),
+        Misconception(
+            "a log probability is positive",
+            lambda x, mean, scale: -_laplace(x, mean, scale),
+            "yours is {yours} where {right} is right: the sign is turned around. The logarithm of a probability is never above 0.",
+        ),
+        Misconception(
+            "every bin lies on one side of the mean",
+            _laplace_one_sided,
+            "yours is {yours} where {right} is right. Beside the mean you are right, but some bins hold the mean, and have one "
+            "end on each side: there F(u) is not 1/2 e^u but 1 - 1/2 e^-u.",
+        ),
+        Misconception(
+            "a bin begins at its level",
+            lambda x, mean, scale: _laplace(x, np.asarray(mean) - 0.5, scale),
+            "yours is {yours} where {right} is right: your bin reaches from x to x + 1. The level is its middle: half a level to "
+            "each side.",
+        ),
     ],
     notice="the far tail costs 1/b nats per grey level, linear, where a Gaussian's grows with the square: that is why "
     "heavy tails win on images, where most errors are small and a few are large.",
@@ -289,6 +375,13 @@ def _paint(x, kernel, stride, add=True):
     for i, j in np.ndindex(x.shape):
         piece = canvas[i * stride : i * stride + size, j * stride : j * stride + size]
         piece[...] = x[i, j] * kernel + (piece if add else 0)
+    return canvas
+
+
+def _paint_close(x, kernel, stride):
+    close = _paint(x, kernel, 1)
+    canvas = np.zeros(np.array(x.shape) * stride - stride + len(kernel))
+    canvas[: len(close), : len(close.T)] = close
     return canvas
 
 
@@ -337,6 +430,22 @@ PAINT = Exercise(
             lambda x, kernel, stride: _paint(x, kernel.T, stride),
             "the shape is right, but yours is {yours} where {right} is right: your kernel arrives transposed, with its "
             "rows as columns. What is transposed is the matrix of the whole operation, not the kernel.",
+        ),
+        Misconception(
+            "strokes lie one pixel apart",
+            lambda x, kernel, stride: _paint_close(x, kernel, stride),
+            "yours is {yours} where {right} is right: your strokes lie one pixel apart. The pixel in row i and column j paints "
+            "from row i * stride and column j * stride on.",
+        ),
+        Misconception(
+            "every pixel paints the same",
+            lambda x, kernel, stride: _paint(np.ones_like(x), kernel, stride),
+            "yours is {yours} where {right} is right: your strokes are all alike. Each is the input's value times the kernel.",
+        ),
+        Misconception(
+            "every stroke is flat",
+            lambda x, kernel, stride: _paint(x, np.ones_like(kernel), stride),
+            "yours is {yours} where {right} is right: your strokes are flat squares. Each is the input's value times the *kernel*.",
         ),
     ],
     notice="with kernel 3 and stride 2 some pixels get one stroke and some four: the checkerboard is in the loop. And "

@@ -10,6 +10,8 @@ import numpy as np
 
 from vae_lib.exercises.engine import Exercise, Misconception
 
+LN2 = math.log(2)
+
 # 07.1
 
 
@@ -67,6 +69,23 @@ CYCLE = Exercise(
             "yours is {yours} where {right} is right: the rise should be over after half a period, and it should begin again "
             "with each period.",
         ),
+        Misconception(
+            "steps are counted from 1",
+            lambda step, period: min(1.0, 2 * (step % period + 1) / period),
+            "yours is {yours} where {right} is right: one step ahead. Steps are counted from 0, and each period begins at 0.",
+        ),
+        Misconception(
+            "the rise begins again after half a period",
+            lambda step, period: 2 * (step % (period // 2)) / period,
+            "the rise is right; then yours is {yours} where {right} is right: you took the remainder by *half* a period, so it "
+            "rises again where it should rest at 1.",
+        ),
+        Misconception(
+            "// gives the step within the period",
+            lambda step, period: min(1.0, 2 * (step // period) / period),
+            "yours is {yours} where {right} is right: // counts the periods that are over. The step within the period is the "
+            "remainder, %.",
+        ),
     ],
     notice="the weight ends at 1, so the last steps minimise a code length, and the final loss is a number of bits.",
 )
@@ -104,7 +123,7 @@ ADAM = Exercise(
     oracle=_adam_oracle,
     cases=lambda rng: [
         ((rng.normal(0.5, 1, (steps, 3)) * scale).astype(np.float32), learning_rate)
-        for steps, scale, learning_rate in ((1, 1, 0.1), (2, 10, 0.01), (7, [0.1, 1, 100], 0.002))
+        for steps, scale, learning_rate in ((1, 1, 0.1), (2, 10, 0.01), (7, [0.1, 1, 100], 0.002), (3, 1e-8, 0.1))
     ],
     misconceptions=[
         Misconception(
@@ -148,6 +167,41 @@ ADAM = Exercise(
             "the first move is right; then yours is {yours} where {right} is right: 0.9 is the memory of the gradients, 0.999 "
             "that of their squares.",
         ),
+        Misconception(
+            "only the gradients' mean needs a correction",
+            lambda g, learning_rate: _adam(g, learning_rate, lambda m, b, t: m / (1 - b**t) if b == B1 else m),
+            "yours is {yours} where {right} is right (ratio {ratio}): you corrected m only. v begins at zero as well, and lacks "
+            "more: divide it by 1 - 0.999^t.",
+        ),
+        Misconception(
+            "only the squares' mean needs a correction",
+            lambda g, learning_rate: _adam(g, learning_rate, lambda m, b, t: m / (1 - b**t) if b == B2 else m),
+            "yours is {yours} where {right} is right (ratio {ratio}): you corrected v only. m begins at zero as well: divide it by "
+            "1 - 0.9^t.",
+        ),
+        Misconception(
+            "the correction is always that of the first step",
+            lambda g, learning_rate: _adam(g, learning_rate, lambda m, b, t: m / (1 - b)),
+            "the first move is right; then yours is {yours} where {right} is right: the correction shrinks as t grows, 1 - b^t, "
+            "with the power t.",
+        ),
+        Misconception(
+            "t begins at 0",
+            lambda g, learning_rate: np.full(g.shape[1], np.nan),
+            "yours is {yours} where {right} is right: do you count from t = 0? Then 1 - b^t is 0, and you divide by it. Count from 1.",
+        ),
+        Misconception(
+            "the move follows the last gradient",
+            lambda g, learning_rate: _memoryless(g, learning_rate),
+            "the first move is right; then yours is {yours} where {right} is right: above the root stands m, the running mean of "
+            "the gradients, not the last gradient alone.",
+        ),
+        Misconception(
+            "epsilon stands under the root",
+            lambda g, learning_rate: _adam(g, learning_rate, move=lambda m, v: m / math.sqrt(v + EPSILON)),
+            "yours is {yours} where {right} is right: with gradients as small as 1e-8 it matters where the 1e-8 stands. It is "
+            "added to the root, not under it.",
+        ),
     ],
     notice="the first move is the learning rate times the gradient's sign, whatever its size. So a loss 784 times smaller "
     "trains the same net, and a silent beta does not show in how fast it learns.",
@@ -171,6 +225,15 @@ def _swapped(gradients: np.ndarray, learning_rate: float) -> np.ndarray:
         first = B2 * first + (1 - B2) * g
         second = B1 * second + (1 - B1) * g * g
         change -= learning_rate * first / (1 - B2**t) / (np.sqrt(second / (1 - B1**t)) + EPSILON)
+    return change
+
+
+def _memoryless(gradients: np.ndarray, learning_rate: float) -> np.ndarray:
+    change = np.zeros(gradients.shape[1])
+    second = change.copy()
+    for t, g in enumerate(np.asarray(gradients, dtype=np.float64), start=1):
+        second = B2 * second + (1 - B2) * g**2
+        change -= learning_rate * g / (np.sqrt(second / (1 - B2**t)) + EPSILON)
     return change
 
 
@@ -248,6 +311,24 @@ PAIRED = Exercise(
             "your mean is {yours} where {right} is right, too large: an image on which b is the worse one must count against b, "
             "so keep the sign of each difference.",
         ),
+        Misconception(
+            "the error comes first",
+            lambda a, b: _paired_oracle(a, b)[::-1],
+            "your first number is {yours} where {right} is right: the two are there, the wrong way round. First the mean, then its "
+            "standard error.",
+        ),
+        Misconception(
+            "asked for is the sum",
+            lambda a, b: tuple(len(a) * number for number in _paired_oracle(a, b)),
+            "yours is {yours} where {right} is right (ratio {ratio}, the number of images): that is the sum over the images; asked "
+            "for is their mean.",
+        ),
+        Misconception(
+            "a variance is divided by the root of n",
+            lambda a, b: (float(np.mean(a - b)), float(np.var(a - b, ddof=1) / np.sqrt(len(a)))),
+            "your mean is right; your error is {yours} where {right} is right: you divided the variance by the root of n. Divide "
+            "the standard deviation by the root, or the variance by n and take the root.",
+        ),
     ],
     notice="images differ far more than models do. Paired, a hundredth of a bit can be told apart; unpaired, it drowns. But this is "
     "luck of the images only: for luck of the training, train again with other seeds.",
@@ -268,18 +349,26 @@ def _loss_oracle(x, posterior_mean, posterior_log_std, epsilon, decode) -> float
     bits = 0.0
     for image, logits in zip(x.tolist(), np.asarray(decode(z)).tolist(), strict=True):
         for pixel, logit in zip(image, logits, strict=True):
-            white = 1 / (1 + math.exp(-logit))
-            bits -= math.log2(white if pixel else 1 - white)
+            against = -logit if pixel else logit  # above 0: the decoder bets on the other colour
+            bits += (max(against, 0.0) + math.log1p(math.exp(-abs(against)))) / math.log(2)
     for m, s in zip(posterior_mean.ravel().tolist(), posterior_log_std.ravel().tolist(), strict=True):
         bits += (m * m + math.exp(2 * s) - 1 - 2 * s) / 2 / math.log(2)
     return bits / (batch * pixels)
 
 
-def _binary_case(rng: np.random.Generator, batch: int, pixels: int, latent_dim: int) -> tuple:
-    weights = rng.normal(0, 1, (latent_dim, pixels))
+def _binary_case(rng: np.random.Generator, batch: int, pixels: int, latent_dim: int, sure: float = 1.0) -> tuple:
+    """`sure` multiplies the logits; beyond 700 their exponential overflows, in double precision as well."""
+    weights = rng.normal(0, sure, (latent_dim, pixels))
     mean, epsilon = rng.normal(0, 1, (2, batch, latent_dim))
     log_std = rng.uniform(-1.2, -0.2, (batch, latent_dim))
     return rng.integers(0, 2, (batch, pixels)), mean, log_std, epsilon, lambda z: z @ weights
+
+
+def _known_if_capped(loss: Callable, *arguments) -> object:
+    """What `loss` returns; 0 where it is far below a large price, so that any cap on a pixel's price looks alike."""
+    value, right = loss(*arguments), _loss_oracle(*arguments)
+    is_number = np.ndim(value) == 0 and np.asarray(value).dtype.kind == "f"
+    return 0.0 if is_number and right > 100 and abs(value) < right / 10 else value
 
 
 def _terms(x, mean, log_std, epsilon, decode, std=np.exp) -> tuple[np.ndarray, np.ndarray]:
@@ -303,13 +392,35 @@ def _white_only(x, mean, log_std, epsilon, decode) -> float:
     return float((np.sum(x * distortion) + rate.sum()) / x.size / LN2)
 
 
-LN2 = math.log(2)
+def _priced(price: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable:
+    """A wrong answer whose pixels cost what `price` says of pixels and logits."""
+
+    def wrong(x, mean, log_std, epsilon, decode) -> float:
+        with np.errstate(all="ignore"):
+            distortion = price(x, np.asarray(decode(mean + np.exp(log_std) * epsilon)))
+        rate = _terms(x, mean, log_std, epsilon, decode)[1]
+        return float((distortion.sum() + rate.sum()) / x.size / LN2)
+
+    return wrong
+
+
+def _log_probabilities(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of white and of black, straight from the formula: they are lost where a probability rounds to 0."""
+    white = 1 / (1 + np.exp(-logits))
+    return np.log(white), np.log(1 - white)
+
+
+def _both_prices(x: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    log_white, log_black = _log_probabilities(logits)
+    return -x * log_white - (1 - x) * log_black
+
 
 BLACK_AND_WHITE = Exercise(
     id="07.4",
     title="The whole loss, for black and white",
     oracle=_loss_oracle,
-    cases=lambda rng: [_binary_case(rng, 4, 9, 2), _binary_case(rng, 3, 16, 5)],
+    cases=lambda rng: [_binary_case(rng, 4, 9, 2), _binary_case(rng, 3, 16, 5), _binary_case(rng, 4, 50, 4, sure=800)],
+    probe=_known_if_capped,
     misconceptions=[
         Misconception(
             "the mean is the latent",
@@ -359,6 +470,74 @@ BLACK_AND_WHITE = Exercise(
             "the reconstruction is all",
             _wrong_loss(lambda d, r: d.mean() / LN2),
             "yours is {yours} where {right} is right: the pixels alone. The latent has to be sent as well.",
+        ),
+        Misconception(
+            "the loss is for an image",
+            _wrong_loss(lambda d, r: (d.sum() + r.sum()) / len(d) / LN2),
+            "yours is {yours} where {right} is right (ratio {ratio}, the number of pixels): these are bits per image; divide by its "
+            "pixels.",
+        ),
+        Misconception(
+            "the loss is for an image, in nats",
+            _wrong_loss(lambda d, r: (d.sum() + r.sum()) / len(d)),
+            "yours is {yours} where {right} is right: these are nats per image. Divide by the pixels, and by ln 2.",
+        ),
+        Misconception(
+            "the rate is a mean over the latents",
+            _wrong_loss(lambda d, r: (d.sum() + r.mean(axis=1).sum()) / d.size / LN2),
+            "yours is {yours} where {right} is right, too small: you averaged the KL over the latents. Each latent has to be paid: sum.",
+        ),
+        Misconception(
+            "a mean over the pixels is divided by the pixels again",
+            _wrong_loss(lambda d, r: (d.mean() + r.sum(axis=1).mean()) / d.shape[1] / LN2),
+            "yours is {yours} where {right} is right, too small: you averaged the pixels and then divided by their number once "
+            "more. Sum them first.",
+        ),
+        Misconception(
+            "log_std is the standard deviation",
+            _wrong_loss(lambda d, r: (d.sum() + r.sum()) / d.size / LN2, std=lambda log_std: log_std),
+            "yours is {yours} where {right} is right: your noise is multiplied by log_std itself. The standard deviation is its "
+            "exponential.",
+        ),
+        Misconception(
+            "the KL has no 1/2",
+            _wrong_loss(lambda d, r: (d.sum() + 2 * r.sum()) / d.size / LN2),
+            "yours is {yours} where {right} is right: your KL is twice too large. All of its terms are under the 1/2, but for "
+            "-log_std, which is half of -2 log_std.",
+        ),
+        Misconception(
+            "the logit is that of black",
+            _priced(lambda x, logits: np.logaddexp(0, logits) - (1 - x) * logits),
+            "yours is {yours} where {right} is right: black and white have changed places. The logit is that of a 1.",
+        ),
+        Misconception(
+            "a squared error is a price",
+            _priced(lambda x, logits: (x - (1 + np.tanh(logits / 2)) / 2) ** 2),
+            "yours is {yours} where {right} is right: the pixels have a squared error, which is no code length here. The price of a "
+            "pixel is -log p(x_i | z).",
+        ),
+        Misconception(
+            "x l is added",
+            _priced(lambda x, logits: np.logaddexp(0, logits) + x * logits),
+            "yours is {yours} where {right} is right: the sign of x_i l_i is wrong. A white pixel is cheap where the logit is large.",
+        ),
+        Misconception(
+            "a probability may be kept away from 0",
+            _priced(lambda x, logits: np.minimum(np.logaddexp(0, logits) - x * logits, 16)),
+            "while the logits are small you are right; with logits in the hundreds your price is far below {right}: a probability "
+            "that is clipped, or has a small number added, costs a few dozen bits at most. Do the algebra instead: the first hint has it.",
+        ),
+        Misconception(
+            "0 log 0 is 0",
+            _priced(_both_prices),
+            "while the logits are small you are right; with logits in the hundreds yours is {yours} where {right} is right: p or "
+            "1 - p rounds to 0 there, and 0 times log 0 is no number. Do the algebra before you compute: the first hint has it.",
+        ),
+        Misconception(
+            "a probability is never 0, an exponential never infinite",
+            _priced(lambda x, logits: -np.where(x == 1, *_log_probabilities(logits))),
+            "while the logits are small you are right; with logits in the hundreds yours is {yours} where {right} is right: a "
+            "probability rounds to 0 there, or e^l is too large for a float. softplus computes log(1 + e^l) without that.",
         ),
     ],
     notice="the binary cross-entropy *is* a code length here, because the pixels are black or white. On grey levels the same formula "

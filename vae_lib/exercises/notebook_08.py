@@ -155,6 +155,11 @@ REFUND = Exercise(
             "yours is {yours} where {right} is right: the size is right, the sign is not. The gross price is the larger one, so the refund "
             "is positive when the step is fine.",
         ),
+        Misconception(
+            "a finer step takes bits away",
+            lambda log_std, step: float((_refund(log_std, 1.0) + np.log2(step)).sum(axis=1).mean()),
+            "yours is {yours} where {right} is right: the sign of the step's logarithm is wrong. A finer step leaves more multiples to choose from, so more comes back.",
+        ),
     ],
     notice="the mean of q has dropped out: where z lies costs what the prior says, and what comes back is how freely z was drawn. A finer "
     "step raises gross and refund alike, so the net price needs no step at all. Notebook 09 collects this refund, in bytes.",

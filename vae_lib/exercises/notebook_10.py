@@ -140,6 +140,16 @@ ZERO = Exercise(
             lambda b0, b1, point, worth: point / 2 + worth * (b1 - b0) / (2 * point),
             "yours is {yours} where {right} is right: you multiplied by worth. The more error is worth, the *narrower* the dead zone.",
         ),
+        Misconception(
+            "zero ends where rounding ends",
+            lambda b0, b1, point, worth: 0.5,
+            "yours is {yours} where {right} is right: half a step is where plain rounding changes over. Here bits count as well, and a one comes back as `point`.",
+        ),
+        Misconception(
+            "a one comes back as one",
+            lambda b0, b1, point, worth: 0.5 + (b1 - b0) / (2 * worth),
+            "yours is {yours} where {right} is right: you let a one come back as 1. It comes back as `point`, in both terms of the formula.",
+        ),
     ],
     notice="the dead zone is not a trick beside rate and distortion, it follows from them; and rare ones (large bits) "
     "make it wide in just those channels that are almost always zero.",
@@ -202,6 +212,16 @@ LMBDA = Exercise(
             lambda t, h, w: 3 * t * 255**2 / LN2,
             "yours is {yours} where {right} is right: turned around. One squared grey level is only 1 / 255^2 of their unit, so it is "
             "worth that much less.",
+        ),
+        Misconception(
+            "a sum over pixels must be divided by them",
+            lambda t, h, w: 3 * t * h * w / (255**2 * LN2),
+            "yours is {yours} where {right} is right: height and width cancel. Their rate is a sum over the image as well, so both terms are divided by the pixels.",
+        ),
+        Misconception(
+            "pixels are pixels",
+            lambda t, h, w: 3 * t / LN2,
+            "yours is {yours} where {right} is right: their pixels go from 0 to 1, ours from 0 to 255, and the error is squared.",
         ),
     ],
     notice="a lambda without its units says nothing. Compare R and D, never lambdas, across papers.",

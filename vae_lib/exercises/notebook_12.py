@@ -154,6 +154,7 @@ def _layers(rng: np.random.Generator) -> list[tuple]:
         cases.append((kernel, rng.integers(-200_000, 200_000, outputs), low, high))
     cases.append((np.array([[300], [-200]]), np.array([-90_000]), 0, 10))  # the bias alone is the worst
     cases.append((np.array([[300], [200]]), np.array([-1000]), 0, 10))  # the bias only helps
+    cases.append((np.array([[-300], [0], [-200]]), np.array([7]), 0, 10))  # the worst is below zero, the bias above
     cases.append((np.array([[100], [-90]]), np.array([0]), 2, 9))  # no input can be 0, but its term can come later
     return cases
 
@@ -326,6 +327,11 @@ FREEZE = Exercise(
             "yours is {yours} where {right} is right: you cut the fraction off. Round the weights to the nearest integer: half the error, and "
             "none on average.",
         ),
+        Misconception(
+            "the input has no places",
+            lambda k, b, i, w, o: _freeze(k, b, i, w, o, bits=w - o),
+            "yours is {yours} where {right} is right: you left out the places of the input. The sum has in_bits + weight_bits of them.",
+        ),
     ],
     notice="the network is rounded once, when it is frozen, and never again: from here on all machines compute the same function, which is "
     "a little different from the one that was trained.",
@@ -434,6 +440,8 @@ def _windows(rng: np.random.Generator) -> list[tuple]:
         ((640, 640), (200, 300, 100, 30), 128, 4),
         ((640, 640), (200, 300, 100, 30), 128, 0),
         ((640, 500), (128, 127, 1, 1), 64, 8),
+        ((641, 641), (600, 600, 41, 41), 128, 4),  # the last tile is one pixel wide
+        ((64, 64), (0, 0, 4, 4), 8, 0),  # a tile of one block
     ]
     for _ in range(6):
         height, width = (int(side) for side in rng.integers(200, 900, 2))

@@ -183,6 +183,7 @@ def _budgets(rng: np.random.Generator) -> list[tuple]:
         (500, [10_000, 400], [30_000, 300]),  # less than one photograph's saving; the second one costs more
         (3_300_000, theirs.tolist(), ours.tolist()),
         (1_000, [700, 900], [800, 800]),
+        (10, [100, 101], [101, 101]),  # half a byte saved
     ]
 
 

@@ -3,6 +3,11 @@
 `python -m vae_lib ablation OUT.json --photos FOLDER... --validation FOLDER` runs `ablation`. On a rung the transforms
 stay as they are and an entropy model is trained for their latents, with parts of it switched off; it is then frozen to
 integers, its tables are counted, and every validation photograph is encoded to a file, and decoded again.
+
+No part is praised for what is simpler than it. A block's flat channels resemble those of the blocks beside it, and the
+median of notebook 10 uses that without any parameter; a few other channels are nearly a constant, and a constant needs
+no network. So all rungs have both, the median rule and a centre for each channel, up to the one whose context of places
+takes their place.
 """
 
 import functools
@@ -20,8 +25,8 @@ from jax import Array
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from vae_lib import benchmark, codec
-from vae_lib.codec import CodecWeights
+from vae_lib import benchmark, codec, decoder
+from vae_lib.codec import CodecWeights, Writer
 from vae_lib.decoder import BLOCK, SCALES, SYMBOL_MAX, read_arrays
 from vae_lib.entropy_models import LOG_SCALE_MIN, ContextPrior
 from vae_lib.images import DATA_FOLDER, load_photographs
@@ -42,7 +47,7 @@ TABLE, MODELS = (DATA_FOLDER / "models" / f"ablation.{suffix}" for suffix in ("j
 COMMAND = "python -m vae_lib ablation ablation.json --photos train --validation validation"
 QUALITIES = (10, 30, 50, 70, 90)
 COUNTED = 16  # training photographs from which tables are counted
-FLAT = 3  # channels, the first, that notebook 10's median rule predicts: in whole steps, from the blocks left and above
+FLAT = 3  # channels, the first, that the median rule predicts: in whole steps, from the blocks left and above
 
 
 class Latent(NamedTuple):
@@ -63,6 +68,23 @@ def latents_of(photographs: Sequence[np.ndarray], weights: CodecWeights, qualiti
 def median(left: np.ndarray, above: np.ndarray, corner: np.ndarray) -> np.ndarray:
     """The median of left, above and left + above - corner: what the rule expects of a block's flat channels."""
     return np.clip(left + above - corner, np.minimum(left, above), np.maximum(left, above))
+
+
+def centre_of(latents: Sequence[Latent], weights: CodecWeights) -> np.ndarray:
+    """Mean of each channel that is not flat, (192,) float32, before the gain."""
+    centre = np.mean(
+        [y.mean(axis=(0, 1)) / decoder.gain(round(100 * quality), weights) for quality, y in latents], axis=0
+    )
+    return np.where(np.arange(len(centre)) < FLAT, 0, centre).astype(np.float32)
+
+
+def differences(y: np.ndarray, quality: int, weights: CodecWeights) -> np.ndarray:
+    """A latent (rows, columns, 192) without what is simple: flat channels in whole steps less what the median rule
+    expects, the others less their centre; quality: 0 to 100."""
+    y = y - decoder.gain(quality, weights) * weights["centre"]
+    levels = np.pad(np.rint(y[..., :FLAT]), ((1, 0), (1, 0), (0, 0)))
+    expected = median(levels[1:, :-1], levels[:-1, 1:], levels[:-1, :-1])
+    return np.concatenate([levels[1:, 1:] - expected, y[..., FLAT:]], axis=-1)
 
 
 def undone(found: np.ndarray) -> np.ndarray:
@@ -174,6 +196,85 @@ def nearest(residual: np.ndarray, scale: np.ndarray, worth: np.ndarray, weights:
     return np.clip(np.rint(residual), -SYMBOL_MAX, SYMBOL_MAX) * (scale > 0)
 
 
+def has_median_rule(parts: Sequence[str]) -> bool:
+    """Whether an entropy model is given `differences`: where no context of places predicts what they are."""
+    return "context of places" not in parts
+
+
+def keeping_differences(quantiser: Callable) -> Callable:
+    """The quantiser, but for flat channels, which are whole steps already: mean + symbol then rounds to just these."""
+
+    def keeping(residual: np.ndarray, scale: np.ndarray, worth: np.ndarray, weights: CodecWeights) -> np.ndarray:
+        symbols = quantiser(residual, scale, worth, weights)
+        if len(worth) == decoder.GROUPS[0][1]:  # the group that begins with the flat channels
+            symbols[:, :FLAT] = np.ceil(residual[:, :FLAT] - 0.5) * (scale[:, :FLAT] > 0)
+        return symbols
+
+    return keeping
+
+
+def encode_tile(
+    y: np.ndarray, quality: int, weights: CodecWeights, parts: Sequence[str], quantiser: Callable = codec.quantise
+) -> tuple[Writer, Writer]:
+    """The writers of a tile's hyper-latent and latent under an entropy model with these of PARTS."""
+    if not has_median_rule(parts):
+        return codec.encode_tile(y, quality, weights, quantiser)
+    stored = differences(y, quality, weights)
+    h_hat = codec.hyper_latent(stored, quality, weights)
+    state = decoder.hyper_features(h_hat, quality, weights)[: y.shape[0], : y.shape[1]]
+    mean, scale = decoder.predict(state.reshape(-1, state.shape[-1]), 0, weights)
+    mean, scale = (a[:, :FLAT].reshape(*y.shape[:2], FLAT) for a in (mean, scale))
+    expected = np.floor(mean / 16 + 0.5)
+    if ((scale == 0) & (stored[..., :FLAT] != expected)).any():  # what is not stored must not be missed further on
+        levels, wanted = np.zeros((y.shape[0] + 1, y.shape[1] + 1, FLAT)), np.rint(y[..., :FLAT])
+        for row, column in np.ndindex(*y.shape[:2]):
+            guess = median(levels[row + 1, column], levels[row, column + 1], levels[row, column])
+            found = np.where(scale[row, column] > 0, wanted[row, column] - guess, expected[row, column])
+            stored[row, column, :FLAT], levels[row + 1, column + 1] = found, guess + found
+    return codec.encode_tile(stored, quality, weights, keeping_differences(quantiser), h_hat)
+
+
+def decode(data: bytes, weights: CodecWeights) -> np.ndarray:
+    """The image of a file whose flat channels are differences: (height, width, 3) uint8, or (height, width) if grey."""
+    header = decoder.read_header(data, weights)
+    places = list(decoder.tiles(header))
+    contents = decoder.sections(data, 2 * len(places))
+    latent = np.empty((-(-header.height // BLOCK), -(-header.width // BLOCK), decoder.CHANNELS), np.int16)
+    for place, *pair in zip(places, contents[::2], contents[1::2], strict=True):
+        tile, found = latent[place], np.empty((*latent[place].shape[:2], FLAT))
+        hyper, reader = (codec.FastReader(section, weights) for section in pair)
+
+        def visit(blocks, channels, mean, scale, tile=tile, found=found, reader=reader) -> np.ndarray:
+            symbols = decoder.read(reader, scale)
+            tile[*blocks, channels] = 2 * (16 * symbols + mean) - decoder.inward(symbols, scale, weights)
+            if channels.start == 0:
+                found[*blocks] = np.floor(symbols + mean / 16 + 0.5)[:, :FLAT]
+            return symbols
+
+        h_hat = decoder.read(hyper, decoder.hyper_scale(tile.shape[:2], header.quality, weights))
+        state = decoder.hyper_features(h_hat, header.quality, weights)[: tile.shape[0], : tile.shape[1]]
+        decoder.walk(state, weights, visit)
+        tile[..., :FLAT] = 32 * undone(found)
+    latent += np.rint(32 * decoder.gain(header.quality, weights) * weights["centre"]).astype(np.int16)
+    x_uint8 = decoder.synthesise(latent, header, weights)
+    return x_uint8[..., 1] if header.grey else x_uint8
+
+
+def coder(weights: CodecWeights, parts: Sequence[str], quantiser: Callable = codec.quantise) -> benchmark.Code:
+    """Encoder and decoder of a codec whose entropy model has these of PARTS."""
+    if not has_median_rule(parts):
+        return benchmark.ours(weights, quantiser)
+
+    def search(x_uint8: np.ndarray, place: tuple[slice, slice], quality: int, weights: CodecWeights):
+        return encode_tile(codec.analyse(x_uint8, place, quality, weights), quality, weights, parts, quantiser)
+
+    def to_image(data: bytes) -> np.ndarray:
+        x_uint8 = decode(data, weights)
+        return x_uint8 if x_uint8.ndim == 3 else np.stack([x_uint8] * 3, axis=-1)
+
+    return lambda x_uint8, quality: codec.encode(x_uint8, weights, quality, search=search), to_image
+
+
 def measure(
     photographs: dict[str, np.ndarray], code: benchmark.Code, qualities: Sequence[int]
 ) -> dict[str, dict[str, list[float]]]:
@@ -214,10 +315,16 @@ def ablation(folders: list[Path], validation_folder: Path, out: Path, steps: int
     jpeg = measure(validation, benchmark.rival("JPEG"), benchmark.QUALITIES["JPEG"])
     rows: list[dict] = []
 
-    def add(name: str, arrays: dict, quantiser: Callable = codec.quantise, against: str | None = None) -> None:
+    def add(
+        name: str,
+        arrays: dict,
+        quantiser: Callable = codec.quantise,
+        against: str | None = None,
+        parts: Sequence[str] = PARTS,
+    ) -> None:
         """Measure a codec; it is compared with the row before, or with the one that is named."""
         row: dict = {"name": name, "against": against or (rows[-1]["name"] if rows else None)}
-        row |= measure(validation, benchmark.ours(CodecWeights(arrays), quantiser), QUALITIES)
+        row |= measure(validation, coder(CodecWeights(arrays), parts, quantiser), QUALITIES)
         row["against_JPEG"] = bd_rate(*curve(row, validation), *curve(jpeg, validation))[0]
         base = next((other for other in rows if other["name"] == row["against"]), row)
         row["gain"] = bd_rate(*curve(row, validation), *curve(base, validation))[0]
@@ -228,21 +335,28 @@ def ablation(folders: list[Path], validation_folder: Path, out: Path, steps: int
 
     def fit(arrays: dict[str, np.ndarray], parts: Sequence[str]) -> dict[str, np.ndarray]:
         latents = latents_of(photographs, CodecWeights(arrays), range(0, 101, 5))
+        if has_median_rule(parts):
+            weights = CodecWeights(arrays | {"centre": centre_of(latents, CodecWeights(arrays))})
+            latents = [Latent(quality, differences(y, round(100 * quality), weights)) for quality, y in latents]
+            arrays = arrays | {"centre": weights["centre"]}
         return with_prior(arrays, train_prior(latents, parts, steps)[0])
 
-    def counted(arrays: dict[str, np.ndarray], quantiser: Callable = codec.quantise) -> dict[str, np.ndarray]:
+    def counted(
+        arrays: dict[str, np.ndarray], quantiser: Callable = codec.quantise, parts: Sequence[str] = PARTS
+    ) -> dict[str, np.ndarray]:
         arrays = dict(arrays)
-        freezing.count(arrays, photographs[:: max(1, len(photographs) // COUNTED)], QUALITIES, 2, quantiser)
+        encode = functools.partial(encode_tile, parts=parts)
+        freezing.count(arrays, photographs[:: max(1, len(photographs) // COUNTED)], QUALITIES, 2, quantiser, encode)
         return arrays
 
     fitted = fit(untrained, ())
-    add("KLT, one scale a channel, nearest symbols", counted(fitted, nearest), nearest)
-    add("symbols chosen by bits and error", counted(fitted))
+    add("KLT, one scale a channel, nearest symbols", counted(fitted, nearest, ()), nearest, parts=())
+    add("symbols chosen by bits and error", counted(fitted, parts=()), parts=())
     models: dict[str, np.ndarray] = {}
     for count, name in enumerate(["trained transforms", *PARTS]):
         fitted = fit(committed, PARTS[:count])
-        ready = counted(fitted)
-        add(name, ready)
+        ready = counted(fitted, parts=PARTS[:count])
+        add(name, ready, parts=PARTS[:count])
         models |= {f"{count}.{key}": value for key, value in ready.items() if value is not committed.get(key)}
     save_file(models, out.with_suffix(".safetensors"), metadata={"command": COMMAND, "licence": "CC BY-SA 4.0"})
     add("all trained together, and for longer", committed)

@@ -150,6 +150,7 @@ def count(
     qualities: Sequence[int],
     rounds: int,
     quantiser: Callable = codec.quantise,
+    encode_tile: Callable = codec.encode_tile,
 ) -> None:
     """Replace tables and reconstruction points by what the encoder itself does on photographs; changes `arrays`.
 
@@ -163,7 +164,7 @@ def count(
             for quality in qualities:
                 whole = slice(0, -(-x_uint8.shape[0] // BLOCK)), slice(0, -(-x_uint8.shape[1] // BLOCK))
                 y = codec.analyse(x_uint8, whole, quality, weights)
-                hyper_writer, _ = codec.encode_tile(y, quality, weights, counter)
+                hyper_writer, _ = encode_tile(y, quality, weights, quantiser=counter)
                 for scale, symbols in hyper_writer.runs:
                     counter.count(symbols, scale)
         counts = counter.counts + counter.counts[:, ::-1] + SMOOTHING * assumed

@@ -44,8 +44,8 @@ def paired_by_covariance(bits_a, bits_b):
 
 def loss_by_probabilities(x, posterior_mean, posterior_log_std, epsilon, decode):
     std = jnp.exp(posterior_log_std)
-    white = 1 / (1 + jnp.exp(-decode(posterior_mean + std * epsilon)))
-    pixels = -jnp.log2(jnp.where(x == 1, white, 1 - white)).sum(axis=1)
+    logits = decode(posterior_mean + std * epsilon)
+    pixels = -to_bits(jax.nn.log_sigmoid(jnp.where(x == 1, logits, -logits))).sum(axis=1)
     latents = to_bits(0.5 * (posterior_mean**2 + std**2 - jnp.log(std**2) - 1)).sum(axis=1)
     return jnp.mean(pixels + latents) / x.shape[1]
 
