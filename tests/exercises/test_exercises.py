@@ -44,7 +44,8 @@ def namespace(notebook, source: str) -> dict:
     program = [statement for statement in program if not isinstance(statement.node, ast.Expr)]  # no setting of JAX
     uses = set().union(*(statement.uses for statement in statements([source])[0]))
     names = {"__name__": "solution"}
-    run(needed([s for s in program if not s.gives & stubs], uses - stubs)[0], names, {})
+    lent = [s for s in program if not s.gives & stubs]
+    run(needed(lent, uses - stubs, frozenset(s.cell for s in lent))[0], names, {})  # whose cells raise nothing
     return names
 
 

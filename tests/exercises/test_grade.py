@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import time
 from pathlib import Path
 
@@ -179,15 +180,54 @@ SHAPES = {
     "something else than a function": ["{name} = 3"],
     "a seed": ["import numpy as np\nnp.random.seed(0)\n{answer}"],
     "letters of another alphabet": ["σ = 1.0\n{answer}\nright = {name}\ndef {name}(*a):\n    return σ and right(*a)"],
+    "a table that a function fills": [
+        "squares = {}\ndef fill(t):\n    t[2] = 4",
+        "fill(squares)",
+        "{answer}\nright = {name}\ndef {name}(*a):\n    return squares[2] and right(*a)",
+    ],
+    "a global that a function sets": [
+        "def prepare():\n    global ready\n    ready = True\ndef begin():\n    prepare()",
+        "begin()",
+        "{answer}\nright = {name}\ndef {name}(*a):\n    return ready and right(*a)",
+    ],
+    "a global that a call to exec sets": [
+        "exec('three = 3')",
+        "{answer}\nright = {name}\ndef {name}(*a):\n    return three and right(*a)",
+    ],
+    "a definition for the main program": ["if __name__ == '__main__':\n{indented}"],
+    "a definition after await": ["import asyncio\nawait asyncio.sleep(0)\n{answer}"],
+    "after a cell that exits": ["import sys\nsys.exit('done')", "{answer}"],
+    "a helper from a cell that fails": [
+        "1 / 0\ndef half(x):\n    return x / 2",
+        "def {name}(*a):\n    return half(1)",
+    ],
+    "a global that changes after the check": [
+        "four = 4",
+        "{answer}\nright = {name}\ndef {name}(*a):\n    return right(*a) if four == 4 else 0",
+        'check("{id}", {name})',
+        "four = 5",
+    ],
+    "a check with other quotes": ["{answer}", "check('{id}', {name})  # mine"],
+    "a check in the answer's cell": ["{answer}\ncheck('{id}', {name})"],
+    "a check of a lambda": ["{answer}", "check('{id}', lambda *a: {name}(*a))"],
+    "a check in a loop": ["{answer}", "for number, mine in [('{id}', {name})]:\n    check(number, mine)"],
+    "a check with its words": ["{answer}", "check(exercise_id='{id}', answer={name})"],
+    "a check after a line that fails": ["{answer}", "1 / 0\ncheck('{id}', {name})"],
+    "a check by another name": [
+        "{answer}",
+        "from vae_lib.exercises import check as look\nlook('{id}', {name})",
+    ],
+    "prompts of another notebook": [">>> six = 6", "{answer}"],
+    "indented as a whole": ["{indented}"],
     "tabs and Windows' ends of lines": ["{answer}\r\nright = {name}\r\ndef {name}(*a):\r\n\treturn right(*a)\r\n"],
 }
 
 
 def handed_in(shape: str, entry) -> list[str]:
-    """The cells of a shape for an exercise."""
+    """The cells of a shape for an exercise, with its check."""
     indented = "\n".join(f"    {line}" for line in entry.solution.splitlines())
-    words = {"{name}": entry.stub, "{answer}": entry.solution, "{indented}": indented}
-    cells = SHAPES[shape]
+    words = {"{name}": entry.stub, "{answer}": entry.solution, "{indented}": indented, "{id}": entry.id}
+    cells = SHAPES[shape] if "{id}" in str(SHAPES[shape]) else [*SHAPES[shape], 'check("{id}", {name})']
     for word, text in words.items():
         cells = [cell.replace(word, text) for cell in cells]
     return cells
@@ -217,9 +257,7 @@ def test_the_verdicts_are_those_of_a_kernel(tmp_path, kernel):
     expected, shapes = {}, list(SHAPES)
     for shape, entry in of_exercise.items():
         kernel(f"{entry.stub} = None\ndel {entry.stub}")
-        for cell in handed_in(shape, entry):
-            kernel(cell)
-        said = kernel(f'check("{entry.id}", {entry.stub})')
+        said = "".join(kernel(cell) for cell in handed_in(shape, entry))
         status = re.search(r"[✓○✗] [\d.]+ (correct|not attempted|not yet):", said)
         expected[shape] = status[1] if status else "missing"
     assert set(expected.values()) == {"correct", "not attempted", "not yet", "missing"}, expected
@@ -227,7 +265,7 @@ def test_the_verdicts_are_those_of_a_kernel(tmp_path, kernel):
         notebook = as_shipped(NOTEBOOK)
         for shape in reversed(shapes[start : start + len(entries)]):
             at = of_exercise[shape].check - 1
-            notebook.cells[at : at + 1] = [nbformat.v4.new_code_cell(c) for c in handed_in(shape, of_exercise[shape])]
+            notebook.cells[at : at + 2] = [nbformat.v4.new_code_cell(c) for c in handed_in(shape, of_exercise[shape])]
         nbformat.write(notebook, tmp_path / f"{start:02}.ipynb")
     found, text = {}, {}
     for name, result in grade_folder(tmp_path):
@@ -236,6 +274,30 @@ def test_the_verdicts_are_those_of_a_kernel(tmp_path, kernel):
             text[shape] = result["verdicts"][of_exercise[shape].id]["text"]
     wrong = [f"{s}: {found[s]} for {expected[s]}: {text[s]}" for s in shapes if found[s] != expected[s]]
     assert not wrong, "\n".join(wrong)
+
+
+def test_what_a_submission_leaves_running_is_ended_and_not_waited_for(tmp_path):
+    first, *_ = SOLUTIONS
+    leaves = f"import os\nos.system('sleep 91.5 &')\n{SOLUTIONS[first]}"
+    began = time.monotonic()
+    assert statuses(submission(tmp_path, "01.ipynb", SOLUTIONS | {first: leaves})) == (["correct"] * COUNT, "")
+    assert time.monotonic() - began < 60
+    assert subprocess.run(["pgrep", "-f", "sleep 91.5"], capture_output=True).stdout == b""
+
+
+def test_a_heavy_cell_that_no_exercise_needs_is_not_run_and_one_that_is_needed_is(tmp_path):
+    path = submission(tmp_path, "01.ipynb", SOLUTIONS)
+    notebook = nbformat.read(path, 4)
+    heavy = [f"x = open({str(tmp_path / name)!r}, 'w').write('{name}')" for name in ("unused", "used")]
+    name = find_exercises(notebook)[0].stub
+    uses = f"right = {name}\ndef {name}(*a):\n    return y and right(*a)"
+    place = find_exercises(notebook)[0].check
+    notebook.cells[place:place] = [
+        nbformat.v4.new_code_cell(c) for c in (heavy[0], heavy[1].replace("x", "y", 1), uses)
+    ]
+    nbformat.write(notebook, path)
+    assert statuses(path) == (["correct"] * COUNT, "")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["01.ipynb", "used"]
 
 
 def test_a_submission_ends_at_its_time_with_all_that_it_started(tmp_path):
@@ -258,7 +320,7 @@ def test_notebooks_are_found_by_whatever_name_and_behind_links_and_read_with_a_b
     (folder / os.fsdecode(b"d\xe4vid.ipynb")).write_bytes(path.read_bytes())
     assert main(["grade", str(folder), "--json", str(tmp_path / "grades.json")]) == 0
     rows = capsys.readouterr().out.splitlines()
-    assert [row.split()[0] for row in rows] == ["anna.IPYNB", r"d\udce4vid.ipynb", "link/clara.ipynb"]
+    assert [row.split()[0] for row in rows] == ["anna.IPYNB", r"d\xe4vid.ipynb", "link/clara.ipynb"]
     assert (
         all(f"{COUNT} of {COUNT}" in row for row in rows)
         and len(json.loads((tmp_path / "grades.json").read_text())) == 3
